@@ -1,0 +1,47 @@
+# From a fresh checkout: `make` installs what is missing and builds the shipped policy; `make help` lists the rest.
+PYTHON ?= /usr/bin/python3
+export PYTHON
+VENV := .venv/bin
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: all install install-test test lint bench profiles fresh doctor clean help
+
+all: install ## install what is missing, build the shipped policy into build/, show what came out
+	@$(VENV)/stockade build -o build
+	@find build -type f -printf '%h %s\n' | sort | awk '{ n[$$1]++; b[$$1] += $$2 } \
+	  END { for (d in n) printf "  %-32s %3d files %8.1f kB\n", d, n[d], b[d] / 1000 }' | sort
+
+install: ## install what building needs: Debian packages, then .venv
+	@tools/install build venv
+
+install-test: ## install what the tests, the lab and the figures need as well
+	@tools/install build test venv
+
+test: install-test ## run the tests
+	@$(VENV)/python -m pytest -q
+
+lint: install ## ruff, formatting and mypy --strict
+	@$(VENV)/ruff check
+	@$(VENV)/ruff format --check
+	@$(VENV)/mypy
+
+bench: install-test ## measure the figures that the README quotes
+	@$(VENV)/python bench
+
+profiles: install ## compile the shipped policy into profiles/, to be committed with a policy change
+	@$(VENV)/stockade build -o profiles
+
+fresh: all ## fail when profiles/ is not what the shipped policy compiles to
+	@diff -r build profiles || { echo "profiles/ is stale: run 'make profiles' and commit it" >&2; exit 1; }
+
+doctor: install ## say what is missing here
+	@$(VENV)/stockade doctor
+
+clean: ## remove what was built; .venv stays
+	@rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find compiler tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile

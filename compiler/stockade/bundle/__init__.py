@@ -1,0 +1,1 @@
+"""Room `bundle`: the artefacts on disk: layout, manifest, digests, reading back."""

@@ -1,0 +1,122 @@
+"""Compiles a whole policy into the artefacts of a bundle, and keeps what the proofs want to look at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from stockade.bundle.summary import summary
+from stockade.bundle.write import Artefact
+from stockade.model.container import ContainerType
+from stockade.model.policy import Policy
+from stockade.oci.build import to_json, to_runtime_spec
+from stockade.seccomp.cbpf import compile_filter
+from stockade.seccomp.oci import to_oci
+from stockade.selinux import toolchain
+from stockade.selinux.cil import Writer
+from stockade.selinux.libsepol import CilError, compile_cil
+from stockade.selinux.module import build_pp
+from stockade.selinux.te import type_fc, type_te
+from stockade.selinux.text import context
+
+POLICY_VERSION = 31
+"""The kernel policy format: the newest that every kernel since Linux 4.13 reads."""
+
+CIL = "text/x-selinux-cil"
+TEXT = "text/plain"
+JSON = "application/json"
+BINARY = "application/octet-stream"
+
+
+class CompileError(Exception):
+    """The toolchain refused what the policy compiles to; the message is for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What one policy compiles to.
+
+    `cil` are the files of the kernel policy in the order in which they were compiled. `filters` are keyed by container
+    type and architecture, `profiles` (OCI `linux.seccomp`) and `specs` (runtime-spec parts) by container type.
+    """
+
+    artefacts: tuple[Artefact, ...]
+    cil: tuple[tuple[str, bytes], ...]
+    kernel_policy: bytes
+    filters: Mapping[tuple[str, str], bytes]
+    profiles: Mapping[str, Mapping[str, Any]]
+    specs: Mapping[str, Mapping[str, object]]
+
+
+def compile_policy(policy: Policy, jobs: int = 2) -> Compiled:
+    """Compile every layer. CompileError, or a room's own error, says what cannot be compiled and why."""
+    if problems := toolchain.check(POLICY_VERSION, policy.host.policy_capabilities):
+        raise CompileError("; ".join(problems))
+    writer = Writer(policy)
+    types = policy.containers.values()
+    blocks = {container.name: writer.type_cil(container) for container in types}
+    owners = set(writer.own.values())
+    cil = [("host/policy.cil", writer.host_cil())]
+    cil += [(f"containers/{name}/selinux.cil", text) for name, text in blocks.items() if name in owners]
+    with ThreadPoolExecutor(max(1, jobs)) as pool:
+        # checkmodule and semodule_package are programs of their own, so they run while the rest is compiled here.
+        modules = {container.name: _module(pool, policy, container) for container in types}
+        filters = {
+            (container.name, arch): compile_filter(container.syscalls, arch)
+            for container in types
+            for arch in container.architectures
+        }
+        profiles = {container.name: to_oci(container.syscalls, container.architectures) for container in types}
+        specs = {container.name: to_runtime_spec(container) for container in types}
+        try:
+            compiled = compile_cil(cil, policy_version=POLICY_VERSION)
+        except CilError as error:
+            raise CompileError(f"libsepol refuses the compiled policy: {error}") from error
+        artefacts = [
+            Artefact("host/policy.cil", cil[0][1], CIL),
+            Artefact(f"host/policy.{POLICY_VERSION}", compiled.policy, BINARY),
+            Artefact("host/file_contexts", compiled.file_contexts.encode(), TEXT),
+            Artefact("host/lxc_contexts", _lxc_contexts(policy), TEXT),
+        ]
+        for container in types:
+            folder = f"containers/{container.name}"
+            te, fc, package = modules[container.name]
+            artefacts += [
+                Artefact(f"{folder}/selinux.cil", blocks[container.name], CIL),
+                Artefact(f"{folder}/selinux.te", te, TEXT),
+                Artefact(f"{folder}/selinux.fc", fc, TEXT),
+                Artefact(f"{folder}/selinux.pp", package.result(), BINARY),
+                Artefact(f"{folder}/seccomp.json", _json(profiles[container.name]), JSON),
+                Artefact(f"{folder}/oci.json", to_json(specs[container.name]), JSON),
+                Artefact(f"{folder}/summary.md", summary(policy, container), "text/markdown"),
+                *(_filters(folder, container, filters)),
+            ]
+    return Compiled(tuple(artefacts), tuple(cil), compiled.policy, filters, profiles, specs)
+
+
+def _module(pool: Executor, policy: Policy, container: ContainerType) -> tuple[bytes, bytes, Future[bytes]]:
+    te, fc = type_te(policy, container), type_fc(container)
+    return te, fc, pool.submit(build_pp, te, fc)
+
+
+def _filters(folder: str, container: ContainerType, filters: Mapping[tuple[str, str], bytes]) -> Iterator[Artefact]:
+    for arch in container.architectures:
+        yield Artefact(f"{folder}/seccomp.{arch}.bpf", filters[container.name, arch], BINARY)
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    return (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _lxc_contexts(policy: Policy) -> bytes:
+    """The labels a runtime gives to a container for which nobody asked for any; it adds the categories itself."""
+    container = policy.containers[policy.default]
+    subjects = policy.host.subject_labels
+    lines = [
+        f'process = "{context(container.domain, subjects)}"',
+        f'file = "{context(container.files, subjects)}"',
+    ]
+    return ("\n".join(lines) + "\n").encode()

@@ -1,0 +1,116 @@
+"""A page about one container type for a person: what it may do, what it may not, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from stockade.model.container import CgroupValue, ContainerType, Quota
+from stockade.model.grants import members
+from stockade.model.host import Rule
+from stockade.model.names import CAPABILITIES, FAMILIES
+from stockade.model.policy import Policy
+from stockade.model.promise import ActionPromise, LabelPromise
+from stockade.seccomp.explain import explain
+
+
+def summary(policy: Policy, container: ContainerType) -> bytes:
+    """`summary.md`: the layers one by one, each grant with its reason."""
+    lines = [f"# {container.name}", "", container.why, ""]
+    if container.extends:
+        lines += [f"Narrows `{container.extends}`.", ""]
+        lines += [f"- wider in `{key}`: {why}" for key, why in sorted(container.widens.items())]
+        lines += [""] if container.widens else []
+    for title, body in _sections(policy, container):
+        lines += [f"## {title}", "", *body, ""]
+    return ("\n".join(lines).rstrip() + "\n").encode()
+
+
+def _sections(policy: Policy, container: ContainerType) -> Iterator[tuple[str, list[str]]]:
+    yield (
+        "Labels",
+        [
+            f"- processes: `{container.domain}`, categories: {container.level}",
+            f"- files: `{container.files}`",
+        ],
+    )
+    held = container.capabilities["bounding"]
+    yield "Capabilities", [f"- held: {_words(held)}", f"- never: {_words(CAPABILITIES.keys() - held)}"]
+    yield (
+        "Sockets",
+        [
+            f"- families: {_words(container.sockets.families)}; {container.sockets.why}",
+            f"- never: {_words(FAMILIES.keys() - container.sockets.families)}",
+        ],
+    )
+    yield "System calls", list(_syscalls(container))
+    yield (
+        "Namespaces",
+        [
+            f"- of its own: {_words(container.namespaces.new)}",
+            f"- the host's: {_words(container.namespaces.host)}",
+            f"- user namespace: {container.namespaces.user}",
+        ],
+    )
+    yield (
+        "Limits",
+        [
+            *(f"- `{file}`: {_value(value)}" for file, value in container.cgroup.items()),
+            *(f"- `{name}`: {_limit(r.soft)} soft, {_limit(r.hard)} hard" for name, r in container.rlimits.items()),
+        ],
+    )
+    yield "Files", list(_files(container))
+    yield "What its label may do", [_rule(rule) for rule in _rules(policy, container.domain)]
+    yield "What is promised of it", list(_promises(policy, container))
+
+
+def _syscalls(container: ContainerType) -> Iterator[str]:
+    said = explain(container.syscalls)
+    yield f"- always: {len(said.allowed)} calls"
+    yield from (f"- {sentence}: {why}" for sentence, why in (*said.conditional, *said.refused))
+    yield f"- {said.otherwise}"
+    yield f"- architectures: {_words(container.architectures)}; every other is killed, x32 among them"
+
+
+def _files(container: ContainerType) -> Iterator[str]:
+    yield f"- root: {'read-only' if container.read_only_root else 'writable'}"
+    yield from (f"- tmpfs: `{t.path}`" + (f", {t.size} bytes" if t.size is not None else "") for t in container.tmpfs)
+    yield from (f"- `{m.source}` at `{m.destination}` ({', '.join(m.options)}): {m.why}" for m in container.mounts)
+    yield f"- masked: {_words(f'`{path}`' for path in container.masked)}"
+    yield f"- read-only: {_words(f'`{path}`' for path in container.read_only)}"
+    listed = [f"`{device.path}` {device.access}" for device in container.devices]
+    yield f"- devices: {'all of the host' if container.all_devices else _words(['the standard ones', *listed])}"
+    yield f"- set-user-ID programs {'raise no' if container.no_new_privileges else 'may raise'} privileges"
+
+
+def _rules(policy: Policy, label: str) -> Iterator[Rule]:
+    return (rule for rule in policy.host.rules if rule.audit and label in members(rule))
+
+
+def _rule(rule: Rule) -> str:
+    what = ", ".join(rule.verbs) if rule.verbs else "some"
+    return f"- {what} on {rule.what}: {rule.why} (`{rule.at.file}:{rule.at.line}`)"
+
+
+def _promises(policy: Policy, container: ContainerType) -> Iterator[str]:
+    for promise in policy.promises.values():
+        if isinstance(promise, LabelPromise):
+            about = any(container.domain in part.members for part in promise.who.parts)
+        else:
+            assert isinstance(promise, ActionPromise)
+            about = container.name in promise.containers
+        if about:
+            yield f"- {promise.name}: {promise.why}"
+
+
+def _words(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
+def _value(value: CgroupValue) -> str:
+    if isinstance(value, Quota):
+        return f"{value.quota} of every {value.period} microseconds"
+    return "max" if value is None else str(value)
+
+
+def _limit(value: int | None) -> str:
+    return "unlimited" if value is None else str(value)

@@ -1,0 +1,1 @@
+"""Room `cli`: one thin module per command."""

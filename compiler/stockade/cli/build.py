@@ -1,0 +1,130 @@
+"""`stockade build`: compile and prove a policy, and write the bundle when everything held."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from stockade.bundle.manifest import BundleError, Manifest
+from stockade.bundle.read import read, verify
+from stockade.cli.output import Answer, Stop, format_option, json_document, message, table, text
+from stockade.cli.policy import Proven, compiler_digest, find_policy, prove
+from stockade.source.files import digest, read_files
+
+if TYPE_CHECKING:
+    from stockade.bundle.write import Artefact
+
+
+@click.command()
+@click.argument("policy", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=Path("build"), show_default=True, help="Where."
+)
+@click.option(
+    "--type", "types", multiple=True, help="Only this container type's files, beside the host's (repeatable)."
+)
+@click.option(
+    "--target", type=click.Choice(["fortified"]), default="fortified", show_default=True, help="For which host."
+)
+@click.option("--jobs", type=click.IntRange(1, 64), default=os.cpu_count() or 1, help="How many programs run at once.")
+@click.option("--force", is_flag=True, help="Compile and prove even where nothing has changed.")
+@format_option
+def command(
+    policy: Path | None, output: Path, types: tuple[str, ...], target: str, jobs: int, force: bool, form: str
+) -> int:
+    """Compile a policy for every layer, prove what was compiled, and write it.
+
+    POLICY is a folder; without it ./policy, then the shipped one. Nothing is written unless everything held, and what
+    stood in the output folder before survives a failure. A bundle of the same source and compiler whose files are all
+    as they were written is left as it is.
+
+    \b
+    Example:
+      stockade build ./policy -o ./build
+    """
+    folder = find_policy(policy)
+    files = read_files(folder)
+    source = digest(files) if not types else digest(files, *sorted(set(types)))
+    compiler = compiler_digest()
+    manifest = None if force else _standing(output, source, compiler)
+    if manifest is not None:
+        _report(manifest, output, None, form)
+        return Answer.YES
+    proven = prove(folder, files, jobs, form)
+    for name in types:
+        if name not in proven.policy.containers:
+            raise Stop(f"no container type `{name}`; there are {', '.join(proven.policy.containers)}", Answer.USAGE)
+    from stockade.bundle.write import write
+
+    try:
+        manifest = write(
+            output,
+            [artefact for artefact in proven.compiled.artefacts if _wanted(artefact, types)],
+            policy_name=proven.policy.host.name,
+            policy_version=proven.policy.host.version,
+            source_digest=source,
+            compiler_digest=compiler,
+        )
+    except BundleError as error:
+        raise Stop(str(error)) from error
+    _report(manifest, output, proven, form)
+    return Answer.YES
+
+
+def _wanted(artefact: Artefact, types: tuple[str, ...]) -> bool:
+    parts = artefact.path.split("/")
+    return not types or parts[0] != "containers" or parts[1] in types
+
+
+def _standing(output: Path, source: str, compiler: str) -> Manifest | None:
+    """The manifest of a bundle that is already what would be built, and whole."""
+    try:
+        manifest = read(output).manifest
+    except BundleError:
+        return None
+    same = manifest.source == source and manifest.compiler == compiler
+    return manifest if same and not verify(output) else None
+
+
+def _report(manifest: Manifest, output: Path, proven: Proven | None, form: str) -> None:
+    size = sum(entry.size for entry in manifest.entries)
+    if form == "json":
+        json_document(
+            {
+                "bundle": str(output),
+                "changed": proven is not None,
+                "policy": {"name": manifest.policy_name, "version": manifest.policy_version},
+                "source": manifest.source,
+                "files": [{"path": e.path, "sha256": e.sha256, "size": e.size} for e in manifest.entries],
+            }
+        )
+        return
+    name = f"{manifest.policy_name} {manifest.policy_version}"
+    if proven is None:
+        text(f"{output} is up to date: {name}, {len(manifest.entries)} files, {size} bytes")
+        return
+    compiled, policy = proven.compiled, proven.policy
+    table(
+        ("type", "domain", "capabilities", "families", "calls", "filter", "memory.max", "pids.max"),
+        [
+            (
+                c.name,
+                c.domain,
+                str(len(c.capabilities["bounding"])),
+                str(len(c.sockets.families)),
+                str(len({rule.call for rule in c.syscalls.rules if not rule.verdict.errno})),
+                " ".join(f"{arch}:{len(compiled.filters[c.name, arch]) // 8}" for arch in c.architectures),
+                str(c.cgroup.get("memory.max", "-")),
+                str(c.cgroup.get("pids.max", "-")),
+            )
+            for c in policy.containers.values()
+        ],
+    )
+    text(
+        f"{output}: {name}, {len(policy.containers)} container types, {len(policy.promises)} promises kept, "
+        f"{len(manifest.entries)} files, {size} bytes"
+    )
+    message("proven: kernel policy, filters, profiles and specs are what the source says")

@@ -1,0 +1,129 @@
+"""What `build`, `check` and `can` share: finding a policy, compiling and proving it, saying what is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import stockade
+from stockade.cli.output import Answer, Stop, json_document, message
+
+if TYPE_CHECKING:
+    from stockade.bundle.compile import Compiled
+    from stockade.model.finding import Finding
+    from stockade.model.policy import Policy
+    from stockade.source.files import SourceFile
+
+
+def shipped() -> Path | None:
+    """The policy that comes with stockade: in the source tree, or where an installation put it."""
+    package = Path(stockade.__file__).parent
+    for folder in (package.parent.parent / "policy", Path(sys.prefix) / "share" / "stockade" / "policy"):
+        if (folder / "host").is_dir():
+            return folder
+    return None
+
+
+def find_policy(given: Path | None) -> Path:
+    """The policy folder to work on: the one given, `./policy`, or the shipped one."""
+    if given is not None:
+        if not given.is_dir():
+            raise Stop(f"{given}: {'not a folder' if given.exists() else 'no such folder'}")
+        return given
+    here = Path("policy")
+    if here.is_dir():
+        return here
+    found = shipped()
+    if found is None:
+        raise Stop("no policy named, none in ./policy, and none shipped with this installation")
+    return found
+
+
+def compiler_digest() -> str:
+    """The sha256 of this compiler: its own source, and what kind of libsepol it compiles with."""
+    from stockade.selinux.toolchain import release
+
+    total = hashlib.sha256(f"{stockade.__version__}\0{release()}\0".encode())
+    package = Path(stockade.__file__).parent
+    for path in sorted(package.rglob("*")):
+        if path.suffix in (".py", ".json"):
+            data = path.read_bytes()
+            total.update(f"{path.relative_to(package).as_posix()}\0{len(data)}\0".encode())
+            total.update(data)
+    return total.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A policy that holds, and what it compiled to."""
+
+    policy: Policy
+    compiled: Compiled
+
+
+def prove(folder: Path, files: list[SourceFile], jobs: int, form: str) -> Proven:
+    """Load, compile and prove a policy. Where it does not hold, say all that is wrong and end the command."""
+    from stockade.bundle.compile import CompileError, compile_policy
+    from stockade.model.grants import grants
+    from stockade.oci.build import OciError
+    from stockade.prove.policy import action_findings, artefact_faults, source_findings
+    from stockade.seccomp.oci import NotRepresentable
+    from stockade.selinux.binary import BinaryError
+    from stockade.selinux.libsepol import SepolError
+    from stockade.selinux.module import ModuleError
+    from stockade.source.diagnostics import PolicyError
+    from stockade.source.load import build
+
+    texts = {file.name: file.data.decode("utf-8", "replace") for file in files}
+    try:
+        policy = build(files)
+    except PolicyError as error:
+        raise refuse(error.diagnostics, error.texts, folder, form) from None
+    table = grants(policy.host)
+    if findings := source_findings(policy, table):
+        raise refuse(findings, texts, folder, form)
+    try:
+        compiled = compile_policy(policy, jobs)
+        if findings := action_findings(policy, compiled):
+            raise refuse(findings, texts, folder, form)
+        faults = list(artefact_faults(policy, table, compiled))
+    except NotRepresentable as error:
+        raise Stop(str(error), Answer.NO) from error
+    except (CompileError, OciError) as error:
+        raise Stop(str(error), Answer.NO) from error
+    except (BinaryError, SepolError, ModuleError) as error:
+        raise Stop(str(error)) from error
+    if faults:
+        raise Stop("\n".join(["what was compiled is not what the policy says:", *faults]), Answer.NO)
+    return Proven(policy, compiled)
+
+
+def refuse(findings: Iterable[Finding], texts: dict[str, str], folder: Path, form: str) -> Stop:
+    """Say every finding, as text on standard error or as a document, and give the way to end with."""
+    from stockade.source.diagnostics import PolicyError
+
+    error = PolicyError(findings, texts)
+    count = len(error.diagnostics)
+    if form == "json":
+        json_document(
+            {
+                "holds": False,
+                "findings": [
+                    {
+                        "file": f"{folder}/{f.at.file}",
+                        "line": f.at.line,
+                        "column": f.at.column,
+                        "message": f.message,
+                        "hint": f.hint,
+                    }
+                    for f in error.diagnostics
+                ],
+            }
+        )
+    else:
+        message(error.render(f"{folder}/"))
+    return Stop(f"{count} {'fault' if count == 1 else 'faults'} in {folder}", Answer.NO)

@@ -1,0 +1,120 @@
+"""Runs user-mode Linux once: unprivileged, in its own process group, never past its time, nothing left behind."""
+
+from __future__ import annotations
+
+import math
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from .tools import Drop, LabMissing, Tools
+
+# More than any boot prints; a guest that loops on its console must not fill this machine's memory.
+_LIMIT = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a guest left: its console, its report channel, how it ended (None: it was stopped at the limit), seconds."""
+
+    console: str
+    report: str
+    status: int | None
+    seconds: float
+
+
+def run(
+    tools: Tools, work: Path, drop: Drop, *, initrd: Path, disks: Sequence[Path], timeout: float, memory: str = "256M"
+) -> Ran:
+    """Boot once, with `disks` read-only as ubda, ubdb, ..., and wait for power-off, at most `timeout` seconds.
+
+    `work` is the guest's private folder on this machine: its sockets and its memory file are made there.
+    """
+    report_read, report_write = os.pipe()
+    command = [
+        str(tools.linux),
+        f"mem={memory}",
+        f"initrd={initrd}",
+        *(f"ubd{number}r={disk}" for number, disk in enumerate(disks)),
+        "con=null",
+        "con0=null,fd:1",
+        f"con1=null,fd:{report_write}",
+        f"uml_dir={work}/",
+        "umid=guest",
+        "enforcing=0",
+        "panic=1",
+        "loglevel=7",
+        "audit_backlog_limit=8192",
+        "random.trust_cpu=on",
+        # For the guest's own watch: should this program be killed before it cleans up, the guest still ends.
+        f"lab_seconds={math.ceil(timeout) + 1}",
+    ]
+    started = time.monotonic()
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(report_write,),
+            start_new_session=True,
+            cwd=work,
+            env={"HOME": str(work), "TMPDIR": str(work), "PATH": os.defpath, "LC_ALL": "C"},
+            user=drop.uid,
+            group=drop.gid,
+            extra_groups=None if drop.uid is None else [],
+        )
+    except OSError as error:
+        os.close(report_read)
+        raise LabMissing(f"a working {tools.linux}", str(error)) from error
+    finally:
+        os.close(report_write)
+    assert process.stdout is not None
+    streams = {process.stdout.fileno(): bytearray(), report_read: bytearray()}
+    ended = False
+    try:
+        ended = _drain(streams, started + timeout)
+        ended = ended and _exited(process.pid, started + timeout)
+    finally:
+        # The leader is not reaped yet, so its group number cannot have passed to anybody else.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        status = process.wait()
+        process.stdout.close()
+        os.close(report_read)
+    console, report = (bytes(data).decode("utf-8", "replace").replace("\r\n", "\n") for data in streams.values())
+    return Ran(console, report, status if ended else None, time.monotonic() - started)
+
+
+def _drain(streams: dict[int, bytearray], deadline: float) -> bool:
+    """Read every stream to its end; False when the deadline or the size limit came first."""
+    with selectors.DefaultSelector() as selector:
+        for stream in streams:
+            selector.register(stream, selectors.EVENT_READ)
+        while selector.get_map():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            for key, _ in selector.select(left):
+                data = os.read(key.fd, 65536)
+                if not data:
+                    selector.unregister(key.fd)
+                streams[key.fd] += data
+                if len(streams[key.fd]) > _LIMIT:
+                    return False
+    return True
+
+
+def _exited(pid: int, deadline: float) -> bool:
+    """Wait for the process to end without reaping it."""
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.005)
+    return True

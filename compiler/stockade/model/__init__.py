@@ -1,0 +1,1 @@
+"""Room `model`: what a policy is; frozen values, no I/O, standard library only."""

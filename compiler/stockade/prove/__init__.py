@@ -1,0 +1,1 @@
+"""Room `prove`: promises and actions, decided on the source and on the compiled artefacts."""

@@ -1,0 +1,95 @@
+"""Container types against each other and against their own words: narrower than what they extend, in every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from stockade.model.access import mask_of, words
+from stockade.model.classes import SOCKETS
+from stockade.model.container import ContainerType
+from stockade.model.finding import Finding
+from stockade.model.grants import Grants, rules_for
+from stockade.model.layers import capability_access, socket_classes
+from stockade.model.names import CAPABILITIES
+from stockade.model.policy import Policy
+from stockade.model.seccomp import SyscallPolicy
+from stockade.oci.narrow import narrower
+from stockade.prove.labels import names_of
+from stockade.seccomp.narrow import wider
+
+
+def widenings(policy: Policy, table: Grants) -> Iterator[Finding]:
+    """Where a type is wider than the one it extends without saying so, and where it says so without being wider."""
+    for child in policy.containers.values():
+        if child.extends is None:
+            continue
+        parent = policy.containers[child.extends]
+        found = list(_wider(child, parent, table))
+        for key, reason in found:
+            if key not in child.widens:
+                yield Finding(
+                    child.place(key),
+                    f"`{child.name}` is wider than `{parent.name}`, which it extends: {reason}",
+                    f"narrow it, or say why under `widens: {{{key}: ...}}`",
+                )
+        wide = {key for key, _ in found}
+        for key in child.widens:
+            if key not in wide:
+                message = f"`{child.name}` says that it widens `{key}`, and does not"
+                yield Finding(child.place("widens"), message, "take it out of `widens`")
+
+
+def _wider(child: ContainerType, parent: ContainerType, table: Grants) -> Iterator[tuple[str, str]]:
+    yield from narrower(child, parent)
+    if extra := child.sockets.families - parent.sockets.families:
+        yield "sockets", f"sockets of {', '.join(sorted(extra))}"
+    for arch in child.architectures:
+        if arch not in parent.architectures:
+            yield "architectures", f"it runs on {arch} too"
+        elif (call := wider(_named_calls(child.syscalls), _named_calls(parent.syscalls), arch)) is not None:
+            yield "syscalls", f"it may call {call}"
+            break
+    yield from (("selinux", reason) for reason in _labels(child, parent, table))
+
+
+def _named_calls(policy: SyscallPolicy) -> SyscallPolicy:
+    """The policy without what the address families decide, which is compared by itself."""
+    return replace(policy, rules=tuple(r for r in policy.rules if r.call not in ("socket", "socketpair")))
+
+
+def _labels(child: ContainerType, parent: ContainerType, table: Grants) -> Iterator[str]:
+    """SELinux access that the child's domain has and the parent's has not; its own label stands for the parent's."""
+    if child.files != parent.files:
+        yield f"its files are {child.files}, not {parent.files}"
+    if child.domain == parent.domain:
+        return
+    for (subject, target), access in sorted(table.items()):
+        if subject == child.domain:
+            allowed = table.get((parent.domain, target), 0)
+            if target == child.domain:
+                allowed |= table.get((parent.domain, parent.domain), 0)
+            if extra := access & ~allowed:
+                yield f"{subject} may {words(extra, 2)} on {target}"
+
+
+def loose_layers(policy: Policy, table: Grants) -> Iterator[Finding]:
+    """Rules that give a container domain sockets or capabilities that none of its container types lists."""
+    names = names_of(policy.host)
+    for label in sorted({container.domain for container in policy.containers.values()}):
+        types = [c for c in policy.containers.values() if c.domain == label]
+        families = frozenset().union(*(c.sockets.families for c in types))
+        held = frozenset().union(*(c.capabilities["bounding"] for c in types))
+        unlisted = {
+            "sockets": mask_of(SOCKETS - socket_classes(families), "create"),
+            "capabilities": capability_access(CAPABILITIES.keys() - held),
+        }
+        for key, access in unlisted.items():
+            given = table.get((label, label), 0) & access
+            for rule in rules_for(policy.host, label, label, given):
+                yield Finding(
+                    rule.at,
+                    f"gives `{names[label]}` {words(rule.access & given, 1)}, which no container type of that domain "
+                    f"lists under `{key}`",
+                    f"say `within: {key}` in the rule, or list it in the container type",
+                )

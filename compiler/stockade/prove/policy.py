@@ -1,0 +1,52 @@
+"""Everything that is proven of a policy: what its source promises, and that what was compiled is what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stockade.bundle.compile import Compiled
+from stockade.model.finding import Finding
+from stockade.model.grants import Grants
+from stockade.model.policy import Policy
+from stockade.oci.prove import prove_oci as prove_spec
+from stockade.prove.actions import action_promises
+from stockade.prove.binary import disagreements
+from stockade.prove.containers import loose_layers, widenings
+from stockade.prove.labels import broken_promises, incomplete_promises
+from stockade.seccomp.prove import Disagreement, prove_filter
+from stockade.seccomp.runtime import prove_oci as prove_profile
+from stockade.selinux.binary import Binary
+from stockade.selinux.libsepol import Decisions
+
+
+def source_findings(policy: Policy, table: Grants) -> list[Finding]:
+    """What the source alone shows to be wrong; `table` is `grants(policy.host)`."""
+    return [
+        *broken_promises(policy, table),
+        *incomplete_promises(policy, table),
+        *widenings(policy, table),
+        *loose_layers(policy, table),
+    ]
+
+
+def action_findings(policy: Policy, compiled: Compiled) -> list[Finding]:
+    """Promises on actions that do not hold, decided on the compiled kernel policy."""
+    with Decisions(compiled.kernel_policy) as oracle:
+        return list(action_promises(policy, oracle))
+
+
+def artefact_faults(policy: Policy, table: Grants, compiled: Compiled) -> Iterator[str]:
+    """Every way in which an artefact is not what the source says; empty when all of them are."""
+    yield from disagreements(policy, table, Binary(compiled.kernel_policy))
+    for container in policy.containers.values():
+        for arch in container.architectures:
+            try:
+                prove_filter(container.syscalls, arch, compiled.filters[container.name, arch])
+            except Disagreement as fault:
+                yield f"seccomp.{arch}.bpf of `{container.name}`: {fault}"
+        try:
+            prove_profile(container.syscalls, compiled.profiles[container.name], container.architectures)
+        except Disagreement as fault:
+            yield f"seccomp.json of `{container.name}`: {fault}"
+        for fault_text in prove_spec(container, compiled.specs[container.name]):
+            yield f"oci.json of `{container.name}`: {fault_text}"

@@ -1,0 +1,88 @@
+"""Builds policy modules by SELinux's own tools: a .te and a .fc text to a .pp package, and a .pp package to CIL."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from shutil import which
+from tempfile import TemporaryDirectory
+from typing import Final
+
+HLL_PP: Final = Path("/usr/libexec/selinux/hll/pp")
+PACKAGES: Final = {"checkmodule": "checkpolicy", "semodule_package": "semodule-utils", str(HLL_PP): "policycoreutils"}
+"""Debian's package for each tool."""
+
+_TIMEOUT_S: Final = 120
+_HEADER: Final = re.compile(rb"^\s*module\s+([A-Za-z][\w.-]*)\s", re.MULTILINE)
+_PACKAGE_MAGIC: Final = b"\x8f\xff\x7c\xf9"
+
+
+class ModuleError(Exception):
+    """A tool is missing or refused the module: `tool` names it, `line` is the line of the .te text if it said one."""
+
+    def __init__(self, message: str, tool: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.tool = tool
+        self.line = line
+
+
+def missing() -> tuple[str, ...]:
+    """What cannot be run here, each with the package that has it."""
+    return tuple(f"{tool} (Debian: {package})" for tool, package in PACKAGES.items() if which(tool) is None)
+
+
+def build_pp(te: bytes, fc: bytes = b"", *, mls: bool = True) -> bytes:
+    """The module package of a .te text and a .fc text, as `semodule -i` takes it. Raises ModuleError.
+
+    `mls` must say what the policy of the target does: a module of one kind does not load into the other.
+    """
+    header = _HEADER.search(te)
+    # checkmodule insists that the output be named after the module; the name goes into no other place.
+    name = header[1].decode() if header else "module"
+    with TemporaryDirectory(prefix="stockade-") as path:
+        folder = Path(path)
+        (folder / "module.te").write_bytes(te)
+        (folder / "module.fc").write_bytes(fc)
+        _run(["checkmodule", *(["-M"] if mls else []), "-m", "-o", f"{name}.mod", "module.te"], folder)
+        contexts = ["-f", "module.fc"] if fc.strip() else []
+        _run(["semodule_package", "-o", f"{name}.pp", "-m", f"{name}.mod", *contexts], folder)
+        package = (folder / f"{name}.pp").read_bytes()
+    if not package.startswith(_PACKAGE_MAGIC):
+        raise ModuleError("semodule_package did not write a module package", "semodule_package")
+    return package
+
+
+def module_to_cil(pp: bytes) -> str:
+    """The CIL that SELinux's own converter makes of a module package, as `semodule -i` would."""
+    with TemporaryDirectory(prefix="stockade-") as name:
+        folder = Path(name)
+        (folder / "module.pp").write_bytes(pp)
+        _run([str(HLL_PP), "module.pp", "module.cil"], folder)
+        return (folder / "module.cil").read_text(encoding="utf-8")
+
+
+def _run(command: list[str], folder: Path) -> None:
+    tool = command[0]
+    path = which(tool)
+    if path is None:
+        raise ModuleError(f"{tool} is missing; on Debian: apt-get install {PACKAGES[tool]}", tool)
+    try:
+        # Fixed names in a folder of our own and a fixed locale: the same input gives the same bytes and the same words.
+        done = subprocess.run(
+            [path, *command[1:]],
+            cwd=folder,
+            env={"PATH": os.defpath, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ModuleError(f"{tool}: {error}", tool) from None
+    if done.returncode != 0:
+        said = (done.stderr + done.stdout).decode("utf-8", "backslashreplace").strip()
+        line = re.search(r"module\.te:(\d+):", said) or re.search(r"\bat token .* on line (\d+)", said)
+        name = Path(tool).name
+        raise ModuleError(f"{name}: {said or f'exit code {done.returncode}'}", tool, int(line[1]) if line else None)

@@ -1,0 +1,357 @@
+"""Builds container types from the documents of `containers/`: inheritance first, then every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from stockade.model.container import (
+    CgroupValue,
+    ContainerType,
+    Device,
+    Level,
+    Mount,
+    Namespaces,
+    Rlimit,
+    Sockets,
+    Tmpfs,
+    UserNamespace,
+)
+from stockade.model.names import (
+    CAPABILITIES,
+    CAPABILITY_SETS,
+    FAMILIES,
+    KERNEL_INTERFACES,
+    KERNEL_SETTINGS,
+    NAMESPACES,
+    SYSCTL_PREFIXES,
+)
+from stockade.model.position import Position
+from stockade.model.syscalls import NATIVE
+from stockade.source import units
+from stockade.source.diagnostics import Diagnostics
+from stockade.source.domains import Domain
+from stockade.source.syscalls import SyscallBuilder
+from stockade.source.yaml import Map, Seq
+
+_MERGED = ("selinux", "syscalls", "namespaces", "cgroup", "rlimits", "sysctls")
+_NEEDED = ("selinux", "capabilities", "syscalls", "sockets", "namespaces", "root", "no-new-privileges")
+_KINDS = tuple(kind for kind in NAMESPACES if kind not in ("user", "time"))
+_MAY_WIDEN = (
+    "capabilities syscalls sockets namespaces cgroup root tmpfs mounts mask read-only no-new-privileges rlimits "
+    "devices sysctls selinux"
+).split()
+
+
+def inherit(documents: Mapping[str, Map], report: Diagnostics) -> dict[str, Map]:
+    """Every type's document with what it takes from the types it extends; the keys of maps are taken one by one."""
+    done: dict[str, Map] = {}
+    open_names: list[str] = []
+
+    def resolve(name: str) -> Map:
+        if name in done:
+            return done[name]
+        document = documents[name]
+        parent = document.get("extends")
+        if parent is None:
+            done[name] = document
+        elif parent not in documents:
+            report.unknown(document.values_at["extends"], "container type", parent, documents)
+            done[name] = document
+        elif parent == name or parent in open_names:
+            report.error(document.values_at["extends"], f"`{name}` extends itself, by way of `{parent}`")
+            done[name] = document
+        else:
+            open_names.append(name)
+            done[name] = _over(resolve(parent), document)
+            open_names.pop()
+        return done[name]
+
+    for name in sorted(documents):
+        resolve(name)
+    return done
+
+
+def _over(parent: Map, child: Map) -> Map:
+    merged = Map(child.at)
+    for key in {**parent, **child}:
+        source = child if key in child else parent
+        if key in ("widens", "extends", "why") and key not in child:
+            continue
+        value = source[key]
+        if key in _MERGED and key in child and key in parent:
+            value = _over_map(parent[key], child[key], key)
+        elif key == "selinux" and key not in child:
+            value = _without_domain(value)
+        merged[key], merged.keys_at[key], merged.values_at[key] = value, source.keys_at[key], source.values_at[key]
+    return merged
+
+
+def _over_map(parent: Map, child: Map, section: str) -> Map:
+    if section == "selinux":
+        parent = _without_domain(parent, keep_process="domain" not in child)
+    merged = Map(child.at)
+    for key in {**parent, **child}:
+        source = child if key in child else parent
+        value = source[key]
+        if section == "syscalls" and key == "deny" and key in parent and key in child:
+            value = Seq(child[key].at)
+            value.extend([*parent[key], *child[key]])
+            value.items_at.extend([*parent[key].items_at, *child[key].items_at])
+        merged[key], merged.keys_at[key], merged.values_at[key] = value, source.keys_at[key], source.values_at[key]
+    return merged
+
+
+def _without_domain(selinux: Map, keep_process: bool = True) -> Map:
+    """A parent's `selinux` as a child takes it: running in the parent's domain, which it does not declare again."""
+    taken = Map(selinux.at)
+    for key in selinux:
+        name = "process" if key == "domain" else key
+        if key == "may-not" or (name == "process" and not keep_process):
+            continue
+        taken[name], taken.keys_at[name] = selinux[key], selinux.keys_at[key]
+        taken.values_at[name] = selinux.values_at[key]
+    return taken
+
+
+class ContainerBuilder:
+    """Builds one type after another; `labels` maps every subject's label, `files` every object's, to its name."""
+
+    def __init__(self, syscalls: SyscallBuilder, report: Diagnostics) -> None:
+        self.syscalls = syscalls
+        self.report = report
+
+    def build(self, body: Map) -> ContainerType | None:
+        """One container type, or None (noted) where a key without a safe default is missing."""
+        missing = [key for key in _NEEDED if key not in body]
+        for key in missing:
+            self.report.error(body.at, f"missing key `{key}`", "a type that extends no other says it all")
+        if missing:
+            return None
+        sockets = body["sockets"]
+        families = frozenset(FAMILIES if sockets["families"] == "all" else sockets["families"])
+        socket_rule = Sockets(families, sockets["why"], body.keys_at["sockets"])
+        selinux: Map = body["selinux"]
+        widens = body.get("widens", Map(body.at))
+        for key in widens:
+            if key not in _MAY_WIDEN:
+                self.report.unknown(widens.keys_at[key], "key that could be widened", key, _MAY_WIDEN)
+            elif "extends" not in body:
+                self.report.error(widens.keys_at[key], "`widens` needs a type to be wider than: there is no `extends`")
+        devices, all_devices = self._devices(body)
+        return ContainerType(
+            name=body["container"],
+            extends=body.get("extends"),
+            widens=dict(widens),
+            domain=selinux.get("domain", selinux.get("process", "")),
+            files=selinux.get("files", ""),
+            level=Level(selinux.get("level", Level.PAIR)),
+            capabilities=self._capabilities(body["capabilities"]),
+            syscalls=self.syscalls.build(body["syscalls"], socket_rule, body["why"], body.keys_at["syscalls"]),
+            architectures=tuple(sorted(body.get("architectures", NATIVE))),
+            sockets=socket_rule,
+            namespaces=self._namespaces(body["namespaces"]),
+            cgroup=self._cgroup(body),
+            read_only_root=body["root"] == "read-only",
+            tmpfs=self._tmpfs(body),
+            mounts=self._mounts(body),
+            masked=self._paths(body, "mask", "@kernel-interfaces", KERNEL_INTERFACES),
+            read_only=self._paths(body, "read-only", "@kernel-settings", KERNEL_SETTINGS),
+            no_new_privileges=body["no-new-privileges"],
+            rlimits=self._rlimits(body),
+            devices=devices,
+            all_devices=all_devices,
+            sysctls=self._sysctls(body),
+            places=dict(body.keys_at),
+            why=body["why"],
+            at=body.values_at["container"],
+        )
+
+    def _capabilities(self, value: Any) -> dict[str, frozenset[str]]:
+        def listed(names: Any) -> frozenset[str]:
+            return frozenset(CAPABILITIES if names == "all" else names)
+
+        if not isinstance(value, Map):
+            held = listed(value)
+            return {name: held if name in CAPABILITY_SETS[:3] else frozenset() for name in CAPABILITY_SETS}
+        sets = {name: listed(value[name]) for name in CAPABILITY_SETS}
+        for inner, outer in (("effective", "permitted"), ("permitted", "bounding"), ("ambient", "permitted")):
+            if extra := sets[inner] - sets[outer]:
+                message = f"`{inner}` has {', '.join(sorted(extra))}, which `{outer}` has not"
+                self.report.error(value.keys_at[inner], message)
+        if extra := sets["ambient"] - sets["inheritable"]:
+            names = ", ".join(sorted(extra))
+            self.report.error(value.keys_at["ambient"], f"`ambient` has {names}, which `inheritable` has not")
+        return sets
+
+    def _namespaces(self, body: Map) -> Namespaces:
+        new, host = frozenset(body.get("new", ())), frozenset(body.get("host", ()))
+        for kind in sorted(new & host):
+            self.report.error(body.keys_at["host"], f"namespace `{kind}` is both new and the host's")
+        for kind in _KINDS:
+            if kind not in new | host:
+                hint = "a namespace left out would be the host's; list it under `new` or `host`"
+                self.report.error(body.at, f"namespace `{kind}` is neither new nor the host's", hint)
+        return Namespaces(new, host, UserNamespace(body.get("user", UserNamespace.FORBIDDEN)))
+
+    def _cgroup(self, body: Map) -> dict[str, CgroupValue]:
+        found: dict[str, CgroupValue] = {}
+        section: Map = body.get("cgroup", Map(body.at))
+        for file, value in sorted(section.items()):
+            try:
+                found[file] = units.cgroup(file, value)
+            except ValueError as error:
+                self.report.error(section.values_at[file], f"`{file}`: {error}")
+        swap, limit = found.get("memory.swap.max"), found.get("memory.max")
+        if "memory.swap.max" in found and swap is not None and limit is None:
+            self.report.error(section.keys_at["memory.swap.max"], "a limit on swap needs `memory.max` beside it")
+        return found
+
+    def _tmpfs(self, body: Map) -> tuple[Tmpfs, ...]:
+        found: list[Tmpfs] = []
+        section = body.get("tmpfs", ())
+        for entry, at in _items(section):
+            path, limit = (entry["path"], self._size(entry, "size")) if isinstance(entry, Map) else (entry, None)
+            self._normal(path, at)
+            if any(path == other.path for other in found):
+                self.report.error(at, f"`{path}` is mounted twice")
+            found.append(Tmpfs(path, limit))
+        return tuple(sorted(found, key=lambda t: t.path))
+
+    def _size(self, body: Map, key: str) -> int | None:
+        try:
+            return units.size(body[key])
+        except ValueError as error:
+            self.report.error(body.values_at[key], str(error))
+            return None
+
+    def _mounts(self, body: Map) -> tuple[Mount, ...]:
+        found: list[Mount] = []
+        for entry, at in _items(body.get("mounts", ())):
+            for key in ("source", "to"):
+                self._normal(entry[key], entry.values_at[key])
+            if any(entry["to"] == other.destination for other in found):
+                self.report.error(entry.values_at["to"], f"`{entry['to']}` is mounted twice")
+            options = tuple(sorted(entry.get("options", ("ro",))))
+            found.append(Mount(entry["source"], entry["to"], options, entry["why"], at))
+        return tuple(sorted(found, key=lambda m: m.destination))
+
+    def _normal(self, path: str, at: Position) -> None:
+        if any(part in (".", "..") for part in path.split("/")):
+            self.report.error(at, f"`{path}` must not contain `.` or `..`")
+
+    def _paths(self, body: Map, key: str, group: str, members: tuple[str, ...]) -> tuple[str, ...]:
+        value = body.get(key, group)
+        if value == "none":
+            return ()
+        found: set[str] = set()
+        at = body.values_at.get(key, body.at)
+        for entry, place in _items(value) if isinstance(value, Seq) else [(value, at)]:
+            if entry == group:
+                found.update(members)
+            elif entry.startswith("/"):
+                self._normal(entry, place)
+                found.add(entry)
+            else:
+                self.report.error(place, f"`{entry}` is neither an absolute path nor `{group}`")
+        return tuple(sorted(found))
+
+    def _rlimits(self, body: Map) -> dict[str, Rlimit]:
+        found = {}
+        section: Map = body.get("rlimits", Map(body.at))
+        for name, value in sorted(section.items()):
+            try:
+                if isinstance(value, Map):
+                    limit = Rlimit(_limit(value["soft"]), _limit(value["hard"]))
+                else:
+                    limit = Rlimit(_limit(value), _limit(value))
+            except ValueError as error:
+                self.report.error(section.values_at[name], str(error))
+                continue
+            if limit.hard is not None and (limit.soft is None or limit.soft > limit.hard):
+                self.report.error(section.values_at[name], "the soft limit is above the hard limit")
+            found[name] = limit
+        return found
+
+    def _devices(self, body: Map) -> tuple[tuple[Device, ...], bool]:
+        value = body.get("devices", "@standard")
+        if isinstance(value, str):
+            return (), value == "all"
+        found: list[Device] = []
+        for entry, _ in _items(value):
+            if entry == "@standard":
+                continue
+            self._normal(entry["path"], entry.values_at["path"])
+            if any(entry["path"] == other.path for other in found):
+                self.report.error(entry.values_at["path"], f"`{entry['path']}` is listed twice")
+            if not entry["path"].startswith("/dev/"):
+                self.report.error(entry.values_at["path"], "a device lives below /dev")
+            found.append(Device(entry["path"], entry["type"], entry.get("major"), entry.get("minor"), entry["access"]))
+        return tuple(sorted(found, key=lambda d: d.path)), False
+
+    def _sysctls(self, body: Map) -> dict[str, str]:
+        section: Map = body.get("sysctls", Map(body.at))
+        namespaces = body["namespaces"].get("new", ())
+        for name in section:
+            at = section.keys_at[name]
+            if not name.startswith(SYSCTL_PREFIXES):
+                self.report.error(at, f"`{name}` belongs to no namespace: it would change the host")
+            elif ("network" if name.startswith("net.") else "ipc") not in namespaces:
+                self.report.error(at, f"`{name}` would change the host: its namespace is not the container's own")
+        return {name: str(value) for name, value in sorted(section.items())}
+
+
+def domains(types: Iterable[ContainerType], documents: Mapping[str, Map], report: Diagnostics) -> dict[str, Domain]:
+    """The domains of all container types by label, parents before those that narrow them."""
+    by_name = {t.name: t for t in types}
+    owners: dict[str, str] = {}
+    found: dict[str, Domain] = {}
+    for container in by_name.values():
+        selinux: Map = documents[container.name]["selinux"]
+        if "domain" in selinux:
+            if "process" in selinux:
+                report.error(
+                    selinux.keys_at["process"], "`domain` declares a label, `process` uses one; give one of them"
+                )
+            if container.domain in owners:
+                report.error(
+                    selinux.values_at["domain"],
+                    f"`{container.domain}` is also declared by `{owners[container.domain]}`",
+                )
+            owners[container.domain] = container.name
+        elif "process" not in selinux:
+            report.error(selinux.at, "missing key `process` (an existing label) or `domain` (one of its own)")
+        elif "may-not" in selinux:
+            report.error(selinux.keys_at["may-not"], "`may-not` needs a `domain` of the type's own to take away from")
+        if "files" not in selinux:
+            report.error(selinux.at, "missing key `files`: the label of the container's files")
+    for container in sorted(by_name.values(), key=lambda t: (_depth(t, by_name), t.name)):
+        own = owners.get(container.domain)
+        domain = found.setdefault(
+            container.domain,
+            Domain(own or container.domain, container.domain, own or container.domain, container.why, container.at),
+        )
+        if own == container.name:
+            domain.at, domain.why = container.at, container.why
+            parent = by_name.get(container.extends or "")
+            domain.parent = parent.domain if parent else None
+        domain.capabilities |= container.capabilities["bounding"]
+        domain.families |= container.sockets.families
+    return found
+
+
+def _depth(container: ContainerType, by_name: Mapping[str, ContainerType]) -> int:
+    depth, seen = 0, {container.name}
+    while (parent := container.extends or "") in by_name and parent not in seen:
+        container = by_name[parent]
+        seen.add(container.name)
+        depth += 1
+    return depth
+
+
+def _items(value: Any) -> list[tuple[Any, Position]]:
+    return list(zip(value, value.items_at, strict=True)) if isinstance(value, Seq) else []
+
+
+def _limit(value: int | str) -> int | None:
+    return None if value == "unlimited" else units.size(value)

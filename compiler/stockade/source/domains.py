@@ -1,0 +1,94 @@
+"""The SELinux side of container types: which domain each uses, what its layers allow it, and what it narrows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from stockade.model.access import NOTHING, words
+from stockade.model.host import Labels, Part, Rule
+from stockade.model.layers import capability_access, family_access
+from stockade.model.names import CAPABILITIES, FAMILIES
+from stockade.model.position import Position
+from stockade.source.diagnostics import Diagnostics
+
+
+@dataclass(slots=True)
+class Domain:
+    """A domain that container types use; `subject` is its name among the subjects.
+
+    `parent` is the label it narrows, `drops` what it gives up of the parent's access: (access, from what, where).
+    `capabilities` and `families` are the union over the container types that use the domain.
+    """
+
+    name: str
+    label: str
+    subject: str
+    why: str
+    at: Position
+    parent: str | None = None
+    drops: list[tuple[int, Labels, Position]] = field(default_factory=list)
+    capabilities: set[str] = field(default_factory=set)
+    families: set[str] = field(default_factory=set)
+
+
+def layer_access(domain: Domain, layer: str) -> int:
+    """The SELinux access that goes with what the domain's container types list for another layer."""
+    return capability_access(domain.capabilities) if layer == "capabilities" else family_access(domain.families)
+
+
+_LAYERED = capability_access(CAPABILITIES) | family_access(FAMILIES)
+
+
+def narrowed_rules(domain: Domain, rules: Sequence[Rule], report: Diagnostics) -> Iterator[Rule]:
+    """The parent's rules as they stand for a domain that narrows it; every drop must take something away."""
+    assert domain.parent is not None
+    effective = [False] * len(domain.drops)
+    listed = capability_access(domain.capabilities) | family_access(domain.families)
+    for rule in rules:
+        if not any(domain.parent in part.members for part in rule.who.parts):
+            continue
+        access = rule.access & (listed | ~_LAYERED)
+        if access:
+            yield from _without_drops(domain, rule, access, effective)
+    for (dropped, what, at), used in zip(domain.drops, effective, strict=True):
+        if not used:
+            report.error(at, f"takes nothing away: the parent has no {words(dropped, 1)} to {what}")
+
+
+def _without_drops(domain: Domain, rule: Rule, access: int, effective: list[bool]) -> Iterator[Rule]:
+    alone = Labels((Part(domain.subject, frozenset([domain.label])),))
+    kept: dict[int, list[Part]] = {}
+    for part in rule.what.parts:
+        labels = frozenset([domain.label]) if part.itself else part.members
+        if not part.itself and part.members == frozenset([domain.parent]):
+            part, labels = Part("self", frozenset(), itself=True), frozenset([domain.label])
+        rests: dict[int, list[str]] = {}
+        for label in sorted(labels):
+            rests.setdefault(_rest(domain, label, access, rule.audit, effective), []).append(label)
+        for rest, members in rests.items():
+            if rest == NOTHING:
+                continue
+            whole = len(rests) == 1
+            kept.setdefault(rest, []).extend(
+                [part] if whole else [Part(label, frozenset([label])) for label in members]
+            )
+    for rest, parts in kept.items():
+        yield Rule(
+            who=alone,
+            what=Labels(tuple(parts), rule.what.but_itself),
+            access=rest,
+            verbs=rule.verbs if rest == rule.access else (),
+            audit=rule.audit,
+            origin=domain.name,
+            why=rule.why,
+            at=rule.at,
+        )
+
+
+def _rest(domain: Domain, label: str, access: int, audit: bool, effective: list[bool]) -> int:
+    for index, (dropped, what, _) in enumerate(domain.drops):
+        if label in what.members(domain.label) and access & dropped:
+            effective[index] = effective[index] or audit
+            access &= ~dropped
+    return access

@@ -1,0 +1,76 @@
+"""Sizes and shares as a person writes them, turned into the numbers the kernel takes."""
+
+from __future__ import annotations
+
+import errno
+import re
+
+from stockade.model.container import CgroupValue, Quota
+from stockade.model.names import CGROUP_FILES, CgroupKind
+
+_UNITS = {"": 1, "B": 1} | {f"{p}iB": 1 << (10 * n) for n, p in enumerate("KMGT", 1)}
+_UNITS |= {f"{p}B": 1000**n for n, p in enumerate("KMGT", 1)}
+_SIZE = re.compile(r"([0-9]+)(?:\.([0-9]+))?([A-Za-z]*)\Z")
+_LIST = re.compile(r"[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*\Z")
+_PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?)%\Z")
+_PERIOD = 100_000
+MAXIMUM = (1 << 63) - 1
+
+ERRNO = {name: number for number, name in errno.errorcode.items()}
+"""Error numbers by name."""
+
+
+def size(value: int | str) -> int:
+    """Bytes; `512MiB`, `1.5GiB`, `2GB` or a plain number. ValueError says what is wrong."""
+    if isinstance(value, int):
+        number = value
+    else:
+        match = _SIZE.match(value)
+        if not match or match[3] not in _UNITS:
+            raise ValueError(f"`{value}` is not a size; write one such as 512MiB")
+        whole, fraction, unit = match[1], match[2] or "", _UNITS[match[3]]
+        number, left = divmod(int(whole + fraction) * unit, 10 ** len(fraction))
+        if left:
+            raise ValueError(f"`{value}` is not a whole number of bytes")
+    if not 0 <= number <= MAXIMUM:
+        raise ValueError(f"`{value}` is out of range")
+    return number
+
+
+def cgroup(file: str, value: int | str) -> CgroupValue:
+    """The value of a cgroup v2 control file; None is `max`. ValueError says what is wrong."""
+    kind = CGROUP_FILES[file]
+    if value == "max" and kind not in (CgroupKind.WEIGHT, CgroupKind.SWITCH, CgroupKind.LIST):
+        return None
+    if kind in (CgroupKind.BYTES, CgroupKind.FLOOR):
+        return size(value)
+    if kind is CgroupKind.QUOTA:
+        return _quota(value)
+    if kind is CgroupKind.LIST:
+        text = str(value)
+        if not _LIST.match(text):
+            raise ValueError(f"`{value}` is not a list of numbers such as 0-3,7")
+        return text
+    if not isinstance(value, int):
+        raise ValueError(f"`{value}` is not a whole number")
+    low, high = {CgroupKind.COUNT: (0, MAXIMUM), CgroupKind.WEIGHT: (1, 10_000), CgroupKind.SWITCH: (0, 1)}[kind]
+    if not low <= value <= high:
+        raise ValueError(f"{value} is out of range: {low} to {high}")
+    return value
+
+
+def _quota(value: int | str) -> Quota:
+    match = _PERCENT.match(str(value))
+    if match:
+        quota = round(float(match[1]) * _PERIOD / 100)
+        period = _PERIOD
+    else:
+        parts = str(value).split()
+        if len(parts) != 2 or not all(part.isdigit() for part in parts):
+            raise ValueError(f"`{value}` is not a share of CPU time; write 50%, or a quota and a period: 50000 100000")
+        quota, period = int(parts[0]), int(parts[1])
+    if not 1_000 <= quota <= MAXIMUM or not 1_000 <= period <= 1_000_000:
+        raise ValueError(
+            f"`{value}` is out of range: the kernel takes a quota from 1000 and a period from 1000 to 1000000"
+        )
+    return Quota(quota, period)
