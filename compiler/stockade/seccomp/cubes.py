@@ -129,8 +129,7 @@ def _split(rules: Rules, argument: int, width: int, memo: dict[tuple[Rules, int]
     here = [pending[0] for pending, _ in rules.left if pending[0].argument == argument]
     if not here:
         return [(0, 0, rules)]
-    if not any(pending.ranges for pending in here):
-        width = max(pending.mask.bit_length() for pending in here)
+    width = min(width, max(pending.width if pending.ranges else pending.mask.bit_length() for pending in here))
     found = memo.get((rules, width))
     if found is None:
         top = 1 << width - 1
@@ -153,7 +152,7 @@ def _bit(rules: Rules, argument: int, width: int, bit: int) -> Rules:
     base = bit * half
     for pending, verdict in rules.left:
         first = pending[0]
-        if first.argument != argument:
+        if first.argument != argument or width > first.width:
             kept.append((pending, verdict))
             continue
         if first.mask & half and bool(first.value & half) != bool(bit):

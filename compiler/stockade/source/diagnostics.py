@@ -25,10 +25,11 @@ def render(diagnostic: Finding, text: str | None, prefix: str = "") -> str:
     """One fault with its source line and a caret; `text` is the file's content, None when it could not be read."""
     at = diagnostic.at
     lines = [f"{prefix}{at}: {diagnostic.message}"]
-    source = text.splitlines() if text else []
+    source = text.split("\n") if text else []
     if 0 < at.line <= len(source):
         number = f"{at.line:5d}"
-        lines.append(f"{number} | {source[at.line - 1]}")
+        shown = "".join(c if c.isprintable() else "\ufffd" for c in source[at.line - 1].rstrip("\r"))
+        lines.append(f"{number} | {shown}")
         lines.append(f"{' ' * len(number)} | {' ' * (at.column - 1)}^")
     if diagnostic.hint:
         lines.append(f"        {diagnostic.hint}")
@@ -56,14 +57,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
 class Diagnostics:
     """Collects faults while a policy is read, so that one never hides another.
 
-    What could not be read is left out and `doubtful` keeps every word of it: a name that is unknown only because its
-    declaration was left out is no second fault. Checks that something is complete mean nothing while it is not empty.
+    What could not be read is left out, and `doubtful` keeps the names that it may have declared: a name that is unknown
+    only because its declaration was left out is no second fault. `incomplete` has the folders of which something was
+    left out: checks that all of it adds up to something mean nothing there.
     """
 
     def __init__(self) -> None:
         self.found: list[Finding] = []
         self.texts: dict[str, str] = {}
         self.doubtful: set[str] = set()
+        self.incomplete: set[str] = set()
 
     def error(self, at: Position, message: str, hint: str = "") -> None:
         """Note a fault and go on."""
@@ -76,6 +79,6 @@ class Diagnostics:
         self.error(at, f"unknown {what} `{name}`", nearest(name, known))
 
     def raise_if_any(self) -> None:
-        """Raise `PolicyError` when anything was found."""
-        if self.found:
+        """Raise `PolicyError` when anything was found; what was left out is a fault even if nothing said so."""
+        if self.found or self.doubtful or self.incomplete:
             raise PolicyError(self.found, self.texts)

@@ -1,7 +1,9 @@
 """YAML 1.2 as a located tree: plain mappings, lists and scalars that remember where they were written.
 
 PyYAML's C scanner gives the events; what a plain scalar means is decided here by the YAML 1.2 core schema, because
-PyYAML's own resolver is that of YAML 1.1 (where `no` is false and `12:30` is a number).
+PyYAML's own resolver is that of YAML 1.1 (where `no` is false and `12:30` is a number). Characters that a reviewer
+cannot see, or that one reader takes for a line break and another does not, are refused. No value of the language has
+line breaks: text over several lines is one line.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ MAX_NODES = 200_000
 _NULL = {"", "~", "null", "Null", "NULL"}
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INT = re.compile(r"[-+]?[0-9]+\Z|0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
+_FORBIDDEN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]|\r(?!\n)"
+)
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z|[-+]?\.(inf|Inf|INF)\Z|\.(nan|NaN|NAN)\Z")
 
 
@@ -66,15 +71,24 @@ class _Reader:
 
     def documents(self) -> list[Map]:
         found: list[Map] = []
+        empty: list[Position] = []
         for event in self.events:
             if isinstance(event, yaml.DocumentStartEvent):
+                if event.version not in (None, (1, 2)):
+                    raise _Fault(self.place(event), "this is read as YAML 1.2; take the `%YAML` line out")
                 self.anchors.clear()
                 first: Any = next(self.events)
                 value = self.node(first, 0)
                 if isinstance(value, Map):
                     found.append(value)
-                elif not (value is None and first.start_mark.index == first.end_mark.index):
-                    raise _Fault(self.place(first), "a document must be a mapping of keys to values")
+                elif value is None:
+                    empty.append(self.place(event))
+                else:
+                    raise _Fault(self.place(first), f"a document must be a mapping of keys to values, {_kind(value)}")
+        for at in empty:
+            self.report.error(at, "an empty document", "a `---` too many?")
+        if not found and not empty:
+            self.report.error(Position(self.file, 1, 1), "an empty file", "a file that says nothing is a mistake")
         return found
 
     def node(self, event: Any, depth: int) -> Any:
@@ -85,15 +99,14 @@ class _Reader:
         if self.nodes > MAX_NODES:
             raise _Fault(at, f"more than {MAX_NODES} values in one file")
         if isinstance(event, yaml.AliasEvent):
-            return self.alias(event, at)
-        if event.tag is not None and not (isinstance(event, yaml.ScalarEvent) and event.tag == "!"):
-            raise _Fault(at, f"tags such as `{event.tag}` mean nothing here; write the plain value")
+            return self.alias(event, at, depth)
+        self.no_tag(event, at)
         anchor = event.anchor
         if anchor:
             self.open.add(anchor)
         value: Any
         if isinstance(event, yaml.ScalarEvent):
-            value = scalar(event.value) if event.implicit[0] and not event.style else event.value
+            value = scalar(event.value) if event.implicit[0] and not event.style else self.text(event.value, at)
         elif isinstance(event, yaml.SequenceStartEvent):
             value = self.sequence(at, depth)
         else:
@@ -103,13 +116,26 @@ class _Reader:
             self.anchors[anchor] = value
         return value
 
-    def alias(self, event: Any, at: Position) -> Any:
+    def no_tag(self, event: Any, at: Position) -> None:
+        if event.tag is not None and not (isinstance(event, yaml.ScalarEvent) and event.tag == "!"):
+            raise _Fault(at, f"tags such as `{event.tag}` mean nothing here; write the plain value")
+
+    def text(self, value: str, at: Position) -> str:
+        if match := _FORBIDDEN.search(value):
+            raise _Fault(at, f"an escape gives U+{ord(match[0]):04X}, a character that nobody sees")
+        return " ".join(value.split()) if "\n" in value else value
+
+    def alias(self, event: Any, at: Position, depth: int) -> Any:
         if event.anchor in self.open:
             raise _Fault(at, f"alias `*{event.anchor}` stands inside what it names")
         if event.anchor not in self.anchors:
             raise _Fault(at, f"alias `*{event.anchor}` names no anchor above it")
         value = self.anchors[event.anchor]
         self.nodes += _size(value)
+        if self.nodes > MAX_NODES:
+            raise _Fault(at, f"more than {MAX_NODES} values in one file")
+        if depth + _depth(value) > MAX_DEPTH:
+            raise _Fault(at, f"nested deeper than {MAX_DEPTH} levels")
         return value
 
     def sequence(self, at: Position, depth: int) -> Seq:
@@ -125,7 +151,12 @@ class _Reader:
             key_at = self.place(event)
             if not isinstance(event, yaml.ScalarEvent):
                 raise _Fault(key_at, "a key must be a plain word")
-            key = event.value
+            self.no_tag(event, key_at)
+            if event.anchor:
+                raise _Fault(key_at, f"the anchor `&{event.anchor}` is on a key; anchors stand before values")
+            key = self.text(event.value, key_at)
+            if key == "<<" and not event.style:
+                raise _Fault(key_at, "`<<` merges nothing in YAML 1.2; write the keys out")
             value_event = next(self.events)
             value_at = self.place(value_event)
             value = self.node(value_event, depth + 1)
@@ -142,15 +173,34 @@ def _size(value: Any) -> int:
     return 1 + sum(_size(v) for v in value) if isinstance(value, Seq) else 1
 
 
+def _depth(value: Any) -> int:
+    if isinstance(value, Map):
+        return 1 + max(map(_depth, value.values()), default=0)
+    return 1 + max(map(_depth, value), default=0) if isinstance(value, Seq) else 0
+
+
+def _kind(value: Any) -> str:
+    return "not a list" if isinstance(value, Seq) else f"not `{str(value)[:40]}`"
+
+
 def scalar(text: str) -> Any:
-    """What a plain scalar means in YAML 1.2: null, bool, int, float or the text itself."""
+    """What a plain scalar means in YAML 1.2: null, bool, int, float or the text itself.
+
+    A float without a fraction is the whole number, as JSON Schema has it. What no number of ours has, more than 40
+    characters, stays text.
+    """
     if text in _NULL:
         return None
     if text in _BOOL:
         return _BOOL[text]
-    if len(text) <= 40 and _INT.match(text):
+    if len(text) > 40 or text[0] not in "+-.0123456789":
+        return " ".join(text.split()) if "\n" in text else text
+    if _INT.match(text):
         return int(text, 0) if text[1:2] in ("o", "x") else int(text)
-    return float(text.replace(".inf", "inf").replace(".nan", "nan")) if _FLOAT.match(text) else text
+    if not _FLOAT.match(text):
+        return text
+    number = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+    return int(number) if number.is_integer() else number
 
 
 def read_documents(file: str, data: bytes, report: Diagnostics) -> list[Map]:
@@ -162,26 +212,30 @@ def read_documents(file: str, data: bytes, report: Diagnostics) -> list[Map]:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
-        report.error(Position(file, line, column), f"byte 0x{data[error.start]:02x} is not UTF-8")
+        before = data[: error.start].decode("utf-8")
+        at = _place(file, before, len(before))
+        report.error(at, f"byte 0x{data[error.start]:02x} is not UTF-8")
         return []
+    text = text.removeprefix("\ufeff")
     report.texts[file] = text
     if (tab := text.find("\t")) >= 0:
-        line = text.count("\n", 0, tab) + 1
-        column = tab - (text.rfind("\n", 0, tab) + 1) + 1
-        report.error(Position(file, line, column), "a tab; YAML is indented with spaces")
+        report.error(_place(file, text, tab), "a tab; YAML is indented with spaces")
+        return []
+    if match := _FORBIDDEN.search(text):
+        report.error(_place(file, text, match.start()), f"U+{ord(match[0]):04X}, a character that nobody sees")
         return []
     try:
         return _Reader(file, text, report).documents()
     except _Fault as fault:
         report.error(fault.at, fault.message)
-    except yaml.reader.ReaderError as error:
-        index = error.position if isinstance(error.position, int) else 0
-        line = text.count("\n", 0, index) + 1
-        report.error(Position(file, line, 1), f"a character YAML does not allow: {error.reason}")
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = Position(file, mark.line + 1, mark.column + 1) if mark else start
-        report.error(at, f"not YAML: {error.problem or error.context}")
+        report.error(at, f"not YAML: {error.problem or error.context}", error.context or "")
+    except yaml.YAMLError as error:
+        report.error(start, f"not YAML: {error}".replace("\n", " "))
     return []
+
+
+def _place(file: str, text: str, index: int) -> Position:
+    return Position(file, text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
