@@ -69,7 +69,7 @@ def policies(draw: st.DrawFn, simple: bool = False) -> SyscallPolicy:
     verdict = st.sampled_from(VERDICTS)
     rules = [rule(name, verdict=draw(verdict)) for name in draw(st.lists(st.sampled_from(names), max_size=20))]
     for name in draw(st.lists(st.sampled_from(("socket", "clone", "ioctl", "mount", "openat", *names)), max_size=4)):
-        for _ in range(draw(st.integers(1, 2 if simple else 3))):
+        for _ in range(draw(st.integers(1, 2))):
             places = draw(st.lists(st.integers(0, 5), min_size=1, max_size=2 if simple else 3, unique=True))
             tests = [draw(conditions(place, simple)) for place in places]
             rules.append(rule(name, *tests, verdict=draw(verdict)))

@@ -58,9 +58,8 @@ def compile_policy(policy: Policy, jobs: int = 2) -> Compiled:
     writer = Writer(policy)
     types = policy.containers.values()
     blocks = {container.name: writer.type_cil(container) for container in types}
-    owners = set(writer.own.values())
     cil = [("host/policy.cil", writer.host_cil())]
-    cil += [(f"containers/{name}/selinux.cil", text) for name, text in blocks.items() if name in owners]
+    cil += [(f"containers/{name}/selinux.cil", text) for name, text in blocks.items() if name in writer.owners]
     with ThreadPoolExecutor(max(1, jobs)) as pool:
         # checkmodule and semodule_package are programs of their own, so they run while the rest is compiled here.
         modules = {container.name: _module(pool, policy, container) for container in types}

@@ -30,9 +30,9 @@ class NeedsSyscall:
 
 @dataclass(frozen=True, slots=True)
 class NeedsCapability:
-    """This capability in the effective set."""
+    """Any one of these capabilities in the permitted set."""
 
-    name: str
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,9 +79,10 @@ def _answer(policy: Policy, container: ContainerType, need: Need, oracle: Oracle
     if isinstance(need, NeedsSyscall):
         return _syscall(container, need)
     if isinstance(need, NeedsCapability):
-        held = need.name in container.capabilities["permitted"]
-        reason = f"{need.name} is {'held' if held else 'not held'} ({container.place('capabilities')})"
-        return Answer(Layer.CAPABILITIES, held, reason)
+        held = sorted(container.capabilities["permitted"] & set(need.names))
+        said = f"{', '.join(held)} held" if held else f"{' and '.join(need.names)} not held"
+        reason = f"{said} ({container.place('capabilities')})"
+        return Answer(Layer.CAPABILITIES, bool(held), reason)
     if isinstance(need, NeedsAccess):
         return _access(policy, container, need, oracle)
     if isinstance(need, NeedsHostNamespace):

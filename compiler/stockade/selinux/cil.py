@@ -46,6 +46,7 @@ class Writer:
         self.subjects = self.host.subject_labels
         self.attributes = Attributes(self.host)
         self.own = own_domains(policy)
+        self.owners = frozenset(self.own.values())
         self._body = self._host_body()
         self._blocks = {label: self._statements(self._rules_of(label)) for label in self.own}
 

@@ -44,7 +44,6 @@ _UNKNOWN: Final = {"deny": 0, "reject": 2, "allow": 4}
 _ERROR, _WARNING = 1, 2
 _OFF: Final = (
     "disable_dontaudit",
-    "disable_neverallow",
     "multiple_decls",
     "preserve_tunables",
     "qualified_names",
@@ -108,25 +107,32 @@ def compile_cil(
     policy_version: int = 31,
     handle_unknown: Literal["deny", "reject", "allow"] | None = None,
     optimize: bool = False,
+    neverallow: bool = True,
 ) -> Compiled:
     """Compile CIL `files` (name, text), in their order, as `secilc -c VERSION` does, neverallow rules included.
 
-    `handle_unknown` overrides what the files say; None keeps it. Raises CilError with file and line.
+    `handle_unknown` overrides what the files say; None keeps it. `neverallow` off leaves those rules unchecked, which
+    is for asking questions of a policy that has been proven before. Raises CilError with file and line.
     """
     if not 15 <= policy_version <= highest_policy_version():
         known = f"{SONAME} writes versions 15 to {highest_policy_version()}"
         raise CilError([f"kernel policy version {policy_version}: {known}"])
     with LOCK:
         try:
-            return _compile(files, policy_version, handle_unknown, optimize, log_level=_WARNING)
+            return _compile(files, policy_version, handle_unknown, optimize, neverallow, log_level=_WARNING)
         except CilError:
             # The log does not tell an error from a warning, so what failed is asked again for its errors alone.
-            _compile(files, policy_version, handle_unknown, optimize, log_level=_ERROR)
+            _compile(files, policy_version, handle_unknown, optimize, neverallow, log_level=_ERROR)
             raise
 
 
 def _compile(
-    files: Sequence[tuple[str, bytes]], policy_version: int, handle_unknown: str | None, optimize: bool, log_level: int
+    files: Sequence[tuple[str, bytes]],
+    policy_version: int,
+    handle_unknown: str | None,
+    optimize: bool,
+    neverallow: bool,
+    log_level: int,
 ) -> Compiled:
     sepol, log = library(), list[str]()
     handler = LOG_HANDLER(lambda level, text: log.append(text.decode("utf-8", "backslashreplace")))
@@ -146,6 +152,7 @@ def _compile(
         for setting in _OFF:
             getattr(sepol, f"cil_set_{setting}")(database, 0)
         sepol.cil_set_mls(database, -1)  # as the files say
+        sepol.cil_set_disable_neverallow(database, 0 if neverallow else 1)
         sepol.cil_set_policy_version(database, policy_version)
         if handle_unknown is not None:
             need(sepol.cil_set_handle_unknown(database, _UNKNOWN[handle_unknown]))

@@ -1,4 +1,4 @@
-"""A container type's domain as a loadable module: the `.te` source and its `.fc`, for a host whose policy is modular."""
+"""A container type's domain as a loadable module: the `.te` source and its `.fc`, for a host with modular policy."""
 
 from __future__ import annotations
 

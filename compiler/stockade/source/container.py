@@ -1,8 +1,7 @@
-"""Builds container types from the documents of `containers/`: inheritance first, then every layer."""
+"""Builds container types from their documents, layer by layer, once inheritance is done."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stockade.model.container import (
@@ -30,88 +29,15 @@ from stockade.model.position import Position
 from stockade.model.syscalls import NATIVE
 from stockade.source import units
 from stockade.source.diagnostics import Diagnostics
-from stockade.source.domains import Domain
 from stockade.source.syscalls import SyscallBuilder
 from stockade.source.yaml import Map, Seq
 
-_MERGED = ("selinux", "syscalls", "namespaces", "cgroup", "rlimits", "sysctls")
 _NEEDED = ("selinux", "capabilities", "syscalls", "sockets", "namespaces", "root", "no-new-privileges")
 _KINDS = tuple(kind for kind in NAMESPACES if kind not in ("user", "time"))
 _MAY_WIDEN = (
     "capabilities syscalls sockets namespaces cgroup root tmpfs mounts mask read-only no-new-privileges rlimits "
     "devices sysctls selinux"
 ).split()
-
-
-def inherit(documents: Mapping[str, Map], report: Diagnostics) -> dict[str, Map]:
-    """Every type's document with what it takes from the types it extends; the keys of maps are taken one by one."""
-    done: dict[str, Map] = {}
-    open_names: list[str] = []
-
-    def resolve(name: str) -> Map:
-        if name in done:
-            return done[name]
-        document = documents[name]
-        parent = document.get("extends")
-        if parent is None:
-            done[name] = document
-        elif parent not in documents:
-            report.unknown(document.values_at["extends"], "container type", parent, documents)
-            done[name] = document
-        elif parent == name or parent in open_names:
-            report.error(document.values_at["extends"], f"`{name}` extends itself, by way of `{parent}`")
-            done[name] = document
-        else:
-            open_names.append(name)
-            done[name] = _over(resolve(parent), document)
-            open_names.pop()
-        return done[name]
-
-    for name in sorted(documents):
-        resolve(name)
-    return done
-
-
-def _over(parent: Map, child: Map) -> Map:
-    merged = Map(child.at)
-    for key in {**parent, **child}:
-        source = child if key in child else parent
-        if key in ("widens", "extends", "why") and key not in child:
-            continue
-        value = source[key]
-        if key in _MERGED and key in child and key in parent:
-            value = _over_map(parent[key], child[key], key)
-        elif key == "selinux" and key not in child:
-            value = _without_domain(value)
-        merged[key], merged.keys_at[key], merged.values_at[key] = value, source.keys_at[key], source.values_at[key]
-    return merged
-
-
-def _over_map(parent: Map, child: Map, section: str) -> Map:
-    if section == "selinux":
-        parent = _without_domain(parent, keep_process="domain" not in child)
-    merged = Map(child.at)
-    for key in {**parent, **child}:
-        source = child if key in child else parent
-        value = source[key]
-        if section == "syscalls" and key == "deny" and key in parent and key in child:
-            value = Seq(child[key].at)
-            value.extend([*parent[key], *child[key]])
-            value.items_at.extend([*parent[key].items_at, *child[key].items_at])
-        merged[key], merged.keys_at[key], merged.values_at[key] = value, source.keys_at[key], source.values_at[key]
-    return merged
-
-
-def _without_domain(selinux: Map, keep_process: bool = True) -> Map:
-    """A parent's `selinux` as a child takes it: running in the parent's domain, which it does not declare again."""
-    taken = Map(selinux.at)
-    for key in selinux:
-        name = "process" if key == "domain" else key
-        if key == "may-not" or (name == "process" and not keep_process):
-            continue
-        taken[name], taken.keys_at[name] = selinux[key], selinux.keys_at[key]
-        taken.values_at[name] = selinux.values_at[key]
-    return taken
 
 
 class ContainerBuilder:
@@ -299,54 +225,6 @@ class ContainerBuilder:
             elif ("network" if name.startswith("net.") else "ipc") not in namespaces:
                 self.report.error(at, f"`{name}` would change the host: its namespace is not the container's own")
         return {name: str(value) for name, value in sorted(section.items())}
-
-
-def domains(types: Iterable[ContainerType], documents: Mapping[str, Map], report: Diagnostics) -> dict[str, Domain]:
-    """The domains of all container types by label, parents before those that narrow them."""
-    by_name = {t.name: t for t in types}
-    owners: dict[str, str] = {}
-    found: dict[str, Domain] = {}
-    for container in by_name.values():
-        selinux: Map = documents[container.name]["selinux"]
-        if "domain" in selinux:
-            if "process" in selinux:
-                report.error(
-                    selinux.keys_at["process"], "`domain` declares a label, `process` uses one; give one of them"
-                )
-            if container.domain in owners:
-                report.error(
-                    selinux.values_at["domain"],
-                    f"`{container.domain}` is also declared by `{owners[container.domain]}`",
-                )
-            owners[container.domain] = container.name
-        elif "process" not in selinux:
-            report.error(selinux.at, "missing key `process` (an existing label) or `domain` (one of its own)")
-        elif "may-not" in selinux:
-            report.error(selinux.keys_at["may-not"], "`may-not` needs a `domain` of the type's own to take away from")
-        if "files" not in selinux:
-            report.error(selinux.at, "missing key `files`: the label of the container's files")
-    for container in sorted(by_name.values(), key=lambda t: (_depth(t, by_name), t.name)):
-        own = owners.get(container.domain)
-        domain = found.setdefault(
-            container.domain,
-            Domain(own or container.domain, container.domain, own or container.domain, container.why, container.at),
-        )
-        if own == container.name:
-            domain.at, domain.why = container.at, container.why
-            parent = by_name.get(container.extends or "")
-            domain.parent = parent.domain if parent else None
-        domain.capabilities |= container.capabilities["bounding"]
-        domain.families |= container.sockets.families
-    return found
-
-
-def _depth(container: ContainerType, by_name: Mapping[str, ContainerType]) -> int:
-    depth, seen = 0, {container.name}
-    while (parent := container.extends or "") in by_name and parent not in seen:
-        container = by_name[parent]
-        seen.add(container.name)
-        depth += 1
-    return depth
 
 
 def _items(value: Any) -> list[tuple[Any, Position]]:

@@ -52,7 +52,7 @@ def narrowed_rules(domain: Domain, rules: Sequence[Rule], report: Diagnostics) -
         if access:
             yield from _without_drops(domain, rule, access, effective)
     for (dropped, what, at), used in zip(domain.drops, effective, strict=True):
-        if not used:
+        if not used and not report.found:
             report.error(at, f"takes nothing away: the parent has no {words(dropped, 1)} to {what}")
 
 

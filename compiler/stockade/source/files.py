@@ -1,8 +1,15 @@
-"""The files of a policy folder, and the digest by which two policies are known to be the same source."""
+"""The files of a policy folder, and the digest by which two policies are known to be the same source.
+
+A file that cannot be read, and whatever stands where a file should, is an error and never left out: a policy without
+one of its files is another policy. Names that begin with a dot, and files whose name ends in `.md`, are no part of it.
+"""
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +23,37 @@ class SourceFile:
 
 
 def read_files(folder: Path) -> list[SourceFile]:
-    """Every policy file below a folder, sorted by name. OSError when the folder or a file cannot be read."""
-    found = []
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if any(part.startswith(".") for part in name.split("/")) or path.is_dir() or name.endswith(".md"):
-            continue
-        found.append(SourceFile(name, path.read_bytes()))
+    """Every policy file below a folder, sorted by name.
+
+    OSError when the folder or anything in it cannot be read, is a link that leads out of the folder or to a folder, is
+    neither a file nor a folder, is a folder with the name of a policy file, or has a name that is not UTF-8.
+    """
+    root = folder.resolve(strict=True)
+    found = [SourceFile(path.relative_to(root).as_posix(), path.read_bytes()) for path in _files(root, root)]
     return sorted(found, key=lambda f: f.name)
+
+
+def _files(folder: Path, root: Path) -> Iterator[Path]:
+    with os.scandir(folder) as entries:
+        listed = sorted(entries, key=lambda entry: entry.name)
+    for entry in listed:
+        path = folder / entry.name
+        if entry.name.startswith("."):
+            continue
+        if not entry.name.isprintable():  # what is not UTF-8 is not printable either
+            raise OSError(errno.EILSEQ, "not a name that can be printed", str(path).encode("unicode_escape").decode())
+        if entry.is_dir():
+            if entry.is_symlink():
+                raise OSError(errno.ELOOP, "a link to a folder is not followed", str(path))
+            if entry.name.endswith(".yaml"):
+                raise IsADirectoryError(errno.EISDIR, "a folder with the name of a policy file", str(path))
+            yield from _files(path, root)
+        elif not entry.name.endswith(".md"):
+            if not path.resolve(strict=True).is_relative_to(root):
+                raise OSError(errno.EXDEV, "a link that leads out of the policy folder", str(path))
+            if not entry.is_file():
+                raise OSError(errno.EINVAL, "neither a file nor a folder", str(path))
+            yield path
 
 
 def digest(files: list[SourceFile], *parts: str) -> str:
@@ -33,8 +63,8 @@ def digest(files: list[SourceFile], *parts: str) -> str:
     """
     total = hashlib.sha256()
     for file in files:
-        total.update(f"{file.name}\0{len(file.data)}\0".encode())
-        total.update(file.data)
+        name = file.name.encode()
+        total.update(f"{len(name)} {len(file.data)}\0".encode() + name + file.data)
     for part in parts:
         total.update(f"only {part}\0".encode())
     return total.hexdigest()

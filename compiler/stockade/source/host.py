@@ -25,16 +25,16 @@ from stockade.model.host import (
     Transition,
 )
 from stockade.model.position import Position
-from stockade.source.diagnostics import Diagnostics, PolicyError
+from stockade.source.diagnostics import Diagnostics
 from stockade.source.domains import Domain, layer_access, narrowed_rules
 from stockade.source.scope import Scope
 from stockade.source.verbs import Vocabulary
 from stockade.source.yaml import Map, Seq
 
 NEEDED_SIDS = ("kernel", "security", "unlabeled", "file", "any_socket", "port", "netif", "netmsg", "node", "devnull")
-_SECTIONS = ("subjects", "objects", "sets", "verbs", "groups", "initial")
-_LISTS = ("rules", "quiet", "transitions", "constraints", "filesystems")
-HOST_KEYS = ("policy", *_SECTIONS, *_LISTS)
+_NO_HEADER = {"name": "", "version": "", "why": "", "capabilities": (), "categories": 2, "default-container": ""}
+SECTIONS = ("subjects", "objects", "sets", "verbs", "groups", "initial")
+LISTS = ("rules", "quiet", "transitions", "constraints", "filesystems")
 
 
 class HostBuilder:
@@ -44,9 +44,9 @@ class HostBuilder:
         self.report = report
         self.scope = Scope(report)
         self.vocabulary = Vocabulary(report)
-        self.header: Map | None = None
-        self.named: dict[str, dict[str, tuple[Map, Position]]] = {section: {} for section in _SECTIONS}
-        self.lists: dict[str, list[tuple[Map, Position]]] = {section: [] for section in _LISTS}
+        self.header: Map = Map(Position("host", 1, 1))
+        self.named: dict[str, dict[str, tuple[Map, Position]]] = {section: {} for section in SECTIONS}
+        self.lists: dict[str, list[tuple[Map, Position]]] = {section: [] for section in LISTS}
         self.subjects: dict[str, Subject] = {}
         self.objects: dict[str, Object] = {}
         for document in documents:
@@ -56,10 +56,11 @@ class HostBuilder:
     def _collect(self, document: Map) -> None:
         for key, value in document.items():
             if key == "policy":
-                if self.header is not None:
+                if self.header:
                     self.report.error(
                         document.keys_at[key], "`policy` is given twice", f"the first is at {self.header.at}"
                     )
+                    continue
                 self.header = value
             elif key in self.named:
                 for name, body in value.items():
@@ -106,10 +107,9 @@ class HostBuilder:
 
     def declare_domain(self, domain: Domain) -> None:
         """Add a container type's own domain; call before `build`, parents before those that narrow them."""
-        if domain.name in self.scope.subjects or domain.name in self.scope.objects:
-            self.report.error(
-                domain.at, f"the domain of `{domain.name}` has the name of a subject or object of the host"
-            )
+        if domain.name in self.scope.names():
+            message = f"the domain of `{domain.name}` has the name of a subject, object or set of the host"
+            self.report.error(domain.at, message, "choose another name for the container type")
             return
         self.subjects[domain.name] = Subject(
             name=domain.name,
@@ -128,42 +128,42 @@ class HostBuilder:
         seen: dict[str, Position] = {}
         paths: dict[str, Position] = {}
         defaults: list[Object] = []
-        things: list[Subject | Object] = [*self.subjects.values(), *self.objects.values()]
+        things: list[Subject | Object] = sorted([*self.subjects.values(), *self.objects.values()], key=lambda t: t.at)
         for thing in things:
             for label in (thing.label, *thing.aliases):
                 if label in seen:
                     self.report.error(thing.at, f"the label `{label}` is used twice", f"the first is at {seen[label]}")
-                seen[label] = thing.at
-        for claimant in self.objects.values():
+                seen.setdefault(label, thing.at)
+        for claimant in sorted(self.objects.values(), key=lambda t: t.at):
             for path in (*claimant.subtrees, *claimant.programs, *claimant.mount_points, *claimant.context_mounts):
                 if path in paths:
                     self.report.error(
                         claimant.at, f"the path `{path}` is claimed twice", f"the first is at {paths[path]}"
                     )
-                paths[path] = claimant.at
+                paths.setdefault(path, claimant.at)
+                if any(part in (".", "..") for part in path.split("/")):
+                    self.report.error(claimant.at, f"`{path}` must not contain `.` or `..`")
             if claimant.default:
                 defaults.append(claimant)
-        if len(defaults) != 1 and not self.report.doubtful:
-            at = defaults[1].at if defaults else self._home()
-            self.report.error(at, f"exactly one object must be the default, not {len(defaults)}")
-
-    def _home(self) -> Position:
-        return self.header.at if self.header is not None else Position("host", 1, 1)
+        if len(defaults) > 1 or not (defaults or "host" in self.report.incomplete):
+            at = defaults[1].at if defaults else self.header.at
+            names = ": " + ", ".join(f"`{d.name}`" for d in defaults) if defaults else ""
+            self.report.error(at, f"exactly one object must be the default, not {len(defaults)}{names}")
 
     def build(self, domains: Mapping[str, Domain]) -> Host:
         """The host's policy; `domains` by label are those of all container types, with what their layers allow."""
         self.check_labels()
-        if self.header is None:
-            if not self.report.doubtful:
-                self.report.error(Position("host", 1, 1), "no file of the host's policy has the key `policy`")
-            raise PolicyError(self.report.found, self.report.texts)
+        if not self.header:
+            if "host" not in self.report.incomplete:
+                self.report.error(self.header.at, "no file of the host's policy has the key `policy`")
+            self.header.update(_NO_HEADER)
         self.vocabulary.check_partition(self.header.at)
         sets = {
             name: NamedSet(name=name, labels=self.scope.set(name), why=body["why"], at=at)
             for name, (body, at) in sorted(self.named["sets"].items())
         }
         for found in sets.values():
-            if not found.labels:
+            if not found.labels and self.scope.is_whole(found.name):
                 self.report.error(found.at, f"set `{found.name}` has no members")
         rules = [rule for body, at in self.lists["rules"] for rule in self._rule(body, at, domains)]
         rules += [rule for body, at in self.lists["quiet"] for rule in self._rule(body, at, domains, audit=False)]
@@ -202,7 +202,8 @@ class HostBuilder:
             return
         for label in sorted(frozenset().union(*(part.members for part in who.parts))):
             if label not in domains:
-                self.report.error(body.values_at["within"], f"`{label}` is the domain of no container type")
+                if "containers" not in self.report.incomplete:
+                    self.report.error(body.values_at["within"], f"`{label}` is the domain of no container type")
                 continue
             allowed = access & layer_access(domains[label], layer)
             if allowed:
@@ -219,12 +220,22 @@ class HostBuilder:
         return str(known[name].label)
 
     def _transitions(self) -> Iterator[Transition]:
+        seen: dict[tuple[str, str, Creates, str | None], Position] = {}
+        for found in self._each_transition():
+            key = (found.who, found.source, found.creates, found.filename)
+            if key in seen:
+                self.report.error(found.at, "there is a transition for this already", f"the first is at {seen[key]}")
+            if found.who and found.source:
+                seen.setdefault(key, found.at)
+            yield found
+
+    def _each_transition(self) -> Iterator[Transition]:
         everything = {**self.subjects, **self.objects}
         for body, at in self.lists["transitions"]:
             who = self._one(body, "who", self.subjects, "subject")
             if "runs" in body:
                 target = self._one(body, "becomes", self.subjects, "subject")
-                level = {"all": f"s0-s0:c0.c{self.header['categories'] - 1}" if self.header else "", "none": "s0"}
+                level = {"all": f"s0-s0:c0.c{self.header['categories'] - 1}", "none": "s0"}
                 for name, place in _items(body, "runs"):
                     if name not in self.objects:
                         self.report.unknown(place, "object", name, self.objects)
@@ -255,11 +266,12 @@ class HostBuilder:
 
     def _constraints(self) -> Iterator[Constraint]:
         for body, at in self.lists["constraints"]:
+            before = self.vocabulary.unresolved
             access, verbs = self.vocabulary.access(body)
             for name, place in _items(body, "relabelling") if "relabelling" in body else []:
                 for found in self.vocabulary.classes(name, place):
                     access |= CLASS_MASK[found]
-            if access == NOTHING:
+            if access == NOTHING and self.vocabulary.unresolved == before:
                 self.report.error(at, "this constraint holds nothing back")
             leaves = tuple(self._leaf(leaf, place) for leaf, place in _items(body, "any-of"))
             relabelling = "relabelling" in body
@@ -300,8 +312,8 @@ class HostBuilder:
             else:
                 found[sid] = everything[str(name)].label
         for sid in NEEDED_SIDS:
-            if sid not in self.named["initial"] and not self.report.doubtful:
-                self.report.error(self._home(), f"the kernel needs a label for its initial SID `{sid}`")
+            if sid not in self.named["initial"] and "host" not in self.report.incomplete:
+                self.report.error(self.header.at, f"the kernel needs a label for its initial SID `{sid}`")
         return found
 
 

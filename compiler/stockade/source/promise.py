@@ -159,7 +159,7 @@ class PromiseBuilder:
     def _need(self, body: Map, at: Position) -> Need | None:
         match next(iter(body)):
             case "capability":
-                return NeedsCapability(body["capability"])
+                return NeedsCapability(tuple(name for name, _ in _items(body["capability"], at)))
             case "host-namespace":
                 return NeedsHostNamespace(body["host-namespace"])
             case "writable-path":

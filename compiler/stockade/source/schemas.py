@@ -426,7 +426,7 @@ def action() -> Schema:
     """A document of `actions/`."""
     need = either(
         closed(["syscall"], {"syscall": one_or_more(name("any one of these calls")), "with": {"type": "object"}}),
-        closed(["capability"], {"capability": enum(CAPABILITIES)}),
+        closed(["capability"], {"capability": one_or_more(enum(CAPABILITIES), "any one of these")}),
         closed(["selinux"], {"selinux": closed(["target"], {**_ACCESS_KEYS, "target": _SET})}),
         closed(["host-namespace"], {"host-namespace": enum(NAMESPACES)}),
         closed(

@@ -15,7 +15,8 @@ class Scope:
     """Every subject, object and set by name.
 
     `narrowed` are the domains that container types derive from another: they belong to every set their parent belongs
-    to, yet take no grant from a rule; their container type says what they keep.
+    to, yet take no grant from a rule; their container type says what they keep. `unresolved` counts the names that
+    stood for nothing: whoever sees it grow knows that what was resolved meanwhile is not whole.
     """
 
     def __init__(self, report: Diagnostics) -> None:
@@ -26,6 +27,8 @@ class Scope:
         self.declared_sets: dict[str, tuple[Any, Position]] = {}
         self._sets: dict[str, frozenset[str]] = {}
         self._resolving: list[str] = []
+        self._torn: set[str] = set()
+        self.unresolved = 0
 
     def names(self) -> list[str]:
         """Everything a set expression may mention."""
@@ -47,31 +50,48 @@ class Scope:
         if name in self.objects:
             return Part(name, frozenset([self.objects[name]]))
         if name in self.declared_sets:
-            return Part(name, self.set(name))
+            members = self.set(name)
+            self.unresolved += name in self._torn
+            return Part(name, members)
+        self.unresolved += 1
         self.report.unknown(at, "name", name, self.names())
         return None
 
     def set(self, name: str) -> frozenset[str]:
         """The labels of a named set; a set that contains itself is noted and stands for nothing."""
+        if name in self._resolving:
+            loop = self._resolving[self._resolving.index(name) :]
+            first = loop.index(min(loop))
+            way = [*loop[first:], *loop[: first + 1]]
+            self.report.error(
+                self.declared_sets[way[0]][1], f"set `{way[0]}` contains itself, by way of {' -> '.join(way)}"
+            )
+            self._torn.update(loop)
+            return frozenset()
         if name not in self._sets:
             value, at = self.declared_sets[name]
-            if name in self._resolving:
-                self.report.error(
-                    at, f"set `{name}` contains itself, by way of {' -> '.join([*self._resolving, name])}"
-                )
-                return frozenset()
+            before = self.unresolved
             self._resolving.append(name)
             labels = self.labels(value, at, "everything")
             self._resolving.pop()
-            found: frozenset[str] = frozenset().union(*(part.members for part in labels.parts))
-            inherited = {child for child, parent in self.narrowed.items() if parent in found}
-            self._sets[name] = found | inherited
+            if self.unresolved > before:
+                self._torn.add(name)
+            found: set[str] = set().union(*(part.members for part in labels.parts))
+            while inherited := {child for child, parent in self.narrowed.items() if parent in found} - found:
+                found |= inherited
+            self._sets[name] = frozenset(found)
         return self._sets[name]
+
+    def is_whole(self, name: str) -> bool:
+        """Whether every name in a set, and in the sets that it is made of, stood for something."""
+        self.set(name)
+        return name not in self._torn
 
     def labels(self, value: Any, at: Position, universe: str) -> Labels:
         """A set expression; `universe` is what `except` without `of` subtracts from."""
         if not isinstance(value, Map):
             return Labels(tuple(self._parts(value, at)))
+        before = self.unresolved
         left_out = list(self._parts(value["except"], value.values_at["except"]))
         but_itself = any(part.itself for part in left_out)
         out = frozenset().union(*(part.members for part in left_out))
@@ -79,12 +99,15 @@ class Scope:
         if "of" in value:
             whole = list(self._parts(value["of"], value.values_at["of"]))
         words = "-".join(part.name for part in left_out if not part.itself)
-        for part in left_out:
+        for part in left_out if self.unresolved == before else ():
             if not part.itself and not any(part.members & w.members or w.itself for w in whole):
                 self.report.error(value.values_at["except"], f"`{part.name}` is not among what it is taken from")
         parts = tuple(
             part if not out else Part(f"{part.name}-but-{words}", part.members - out, part.itself) for part in whole
         )
+        if self.unresolved == before and not any(part.members or part.itself for part in parts):
+            self.report.error(value.at, "nothing is left of this")
+            self.unresolved += 1
         return Labels(parts, but_itself)
 
     def grantees(self, value: Any, at: Position) -> Labels:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-from jsonschema import Draft202012Validator
+from typing import TYPE_CHECKING, Any
 
 from stockade.model.position import Position
 from stockade.source.diagnostics import Diagnostics, nearest
+from stockade.source.fits import Fits, compiled
 from stockade.source.yaml import Map, Seq
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 SCHEMAS = Path(__file__).parent / "schemas"
 _TYPES = {
@@ -20,25 +22,40 @@ _TYPES = {
     "array": "a list",
     "string": "text",
     "integer": "a whole number",
-    "number": "a number",
     "boolean": "true or false",
-    "null": "nothing",
 }
+
+
+Fault = tuple[str | int, ...]
+"""The path to what is wrong: keys and indices from the top of the document."""
+
+
+@cache
+def schema(kind: str) -> dict[str, Any]:
+    """The schema of one kind of file: host, container, groups, promise or action."""
+    loaded: dict[str, Any] = json.loads((SCHEMAS / f"{kind}.schema.json").read_text("utf-8"))
+    return loaded
+
+
+@cache
+def quick(kind: str) -> Fits:
+    """The quick test for one kind of file."""
+    return compiled(schema(kind))
 
 
 @cache
 def validator(kind: str) -> Draft202012Validator:
-    """The validator for one kind of file: host, container, groups, promise or action."""
-    return Draft202012Validator(json.loads((SCHEMAS / f"{kind}.schema.json").read_text("utf-8")))
+    """The validator for one kind of file; importing it takes longer than testing a whole policy that has no fault."""
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(schema(kind))
 
 
-def check_shape(kind: str, document: Map, report: Diagnostics) -> list[tuple[str | int, ...]]:
+def check_shape(kind: str, document: Map, report: Diagnostics) -> list[Fault]:
     """Note every way in which a document departs from its schema; returns the paths of the faulty values."""
-    paths: list[tuple[str | int, ...]] = []
-    for error in validator(kind).iter_errors(document):
-        _explain(error, document, report)
-        paths.append(tuple(error.absolute_path))
-    return paths
+    if quick(kind)(document):
+        return []
+    return [fault for error in validator(kind).iter_errors(document) for fault in _explain(error, document, report)]
 
 
 def place(document: Any, path: Iterable[str | int]) -> Position:
@@ -54,79 +71,109 @@ def place(document: Any, path: Iterable[str | int]) -> Position:
     return at
 
 
-def _explain(error: Any, document: Map, report: Diagnostics) -> None:
-    at = place(document, error.absolute_path)
+def _explain(error: Any, document: Map, report: Diagnostics) -> Iterator[Fault]:
+    path = tuple(error.absolute_path)
+    at = place(document, path)
     instance: Any = error.instance
+    if "propertyNames" in error.relative_schema_path:
+        yield (*path, instance)
+        _explain_name(error, _at(document, path), report)
+        return
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        for key in instance:
+            if key not in known:
+                yield (*path, key)
+                report.error(instance.keys_at[key], f"unknown key `{key}`", nearest(key, known))
+        return
+    if error.validator == "anyOf":
+        yield from _explain_choice(error, at, document, report)
+        return
+    yield path
     match error.validator:
-        case "additionalProperties" | "unevaluatedProperties":
-            known = list(error.schema.get("properties", {}))
-            for key in instance:
-                if key not in known:
-                    report.error(instance.keys_at[key], f"unknown key `{key}`", nearest(key, known))
-        case "propertyNames":
-            key = str(instance)
-            parent: Any = document
-            for step in error.absolute_path:
-                parent = parent[step]
-            known = error.schema.get("enum", [])
-            message = f"unknown name `{key}`" if known else f"`{key}` is not a name: {_pattern_words(error)}"
-            report.error(parent.keys_at.get(key, at), message, nearest(key, known))
         case "required":
-            for key in error.validator_value:
-                if key not in instance:
-                    report.error(at, f"missing key `{key}`", _described(error.schema, key))
+            key = next(key for key in error.validator_value if error.message.startswith(repr(key)))
+            report.error(at, f"missing key `{key}`", _described(error.schema, key))
         case "type":
-            wanted = error.validator_value
-            words = " or ".join(_TYPES[t] for t in ([wanted] if isinstance(wanted, str) else wanted))
-            report.error(at, f"expected {words}, found {_found(instance)}")
+            words = _TYPES[error.validator_value]
+            hint = "put it in quotes to make it text" if words == "text" and _is_plain(instance) else ""
+            report.error(at, f"expected {words}, found {_found(instance)}", hint)
         case "enum":
-            report.error(
-                at, f"unknown value `{_shown(instance)}`", nearest(str(instance), map(str, error.validator_value))
-            )
+            known = list(map(str, error.validator_value))
+            report.error(at, f"unknown value {_found(instance)}", nearest(str(instance), known))
         case "const":
-            report.error(at, f"expected `{error.validator_value}`, found `{_shown(instance)}`")
+            report.error(at, f"expected `{_shown(error.validator_value)}`, found {_found(instance)}")
         case "pattern":
-            report.error(at, f"`{instance}` is not in the right form: {_pattern_words(error)}")
+            report.error(at, f"`{_shown(instance)}` is not in the right form: {_pattern_words(error)}")
         case "minLength" | "minItems" | "minProperties":
             report.error(at, "must not be empty")
         case "minimum" | "maximum":
             word = "at least" if error.validator == "minimum" else "at most"
-            report.error(at, f"{instance} is out of range: {word} {error.validator_value}")
+            report.error(at, f"{_shown(instance)} is out of range: {word} {error.validator_value}")
         case "uniqueItems":
             for index, item in enumerate(instance):
                 if item in instance[:index]:
-                    report.error(instance.items_at[index], f"`{_shown(item)}` is listed twice")
-        case "anyOf" | "oneOf":
-            _explain_choice(error, at, document, report)
-        case "dependentRequired":
-            report.error(at, f"keys that belong together: {error.message}")
-        case "not" | "if" | "then" | "else":
-            report.error(at, str(error.schema.get("description", error.message)))
+                    report.error(instance.items_at[index], f"{_found(item)} is listed twice")
+        case "oneOf":
+            report.error(at, "expected either " + " or ".join(str(s["title"]) for s in error.validator_value))
         case _:
-            report.error(at, error.message)
+            report.error(at, str(error.message))
 
 
-def _explain_choice(error: Any, at: Position, document: Map, report: Diagnostics) -> None:
-    """Of several allowed forms, explain the one the author most likely meant: the one whose outer type fits."""
-    branches: dict[int, list[Any]] = {}
-    for inner in error.context or []:
-        branches.setdefault(int(inner.relative_schema_path[0]), []).append(inner)
-    fitting = [b for b in branches.values() if not any(e.validator == "type" and not e.relative_path for e in b)]
-    chosen = sorted(fitting, key=lambda b: (len(b), -max(len(e.absolute_path) for e in b)))
-    if not chosen:
-        forms = [str(s.get("title", _TYPES.get(str(s.get("type")), "a value"))) for s in error.validator_value]
-        report.error(at, f"expected {' or '.join(dict.fromkeys(forms))}, found {_found(error.instance)}")
-    elif not any(e.validator not in ("const", "enum") for b in chosen for e in b) and len(chosen) > 1:
-        known = [v for b in chosen for e in b for v in _values(e)]
-        report.error(at, f"unknown value `{_shown(error.instance)}`", nearest(str(error.instance), map(str, known)))
+def _explain_name(error: Any, parent: Map, report: Diagnostics) -> None:
+    key, at = str(error.instance), parent.keys_at[error.instance]
+    if error.validator == "enum":
+        report.error(at, f"unknown key `{key}`", nearest(key, error.validator_value))
+    elif error.validator == "not":
+        report.error(at, f"`{key}` has a meaning of its own; choose another name")
     else:
-        for inner in chosen[0]:
-            _explain(inner, document, report)
+        report.error(at, f"`{_shown(key)}` is not in the right form: {_pattern_words(error)}")
 
 
-def _values(error: Any) -> list[Any]:
-    value = error.validator_value
-    return list(value) if error.validator == "enum" else [value]
+def _explain_choice(error: Any, at: Position, document: Map, report: Diagnostics) -> Iterator[Fault]:
+    """Of several allowed forms, explain the one the author most likely meant: the one whose outer type fits."""
+    schemas, instance = error.validator_value, error.instance
+    branches: dict[int, list[Any]] = {index: [] for index in range(len(schemas))}
+    for inner in error.context:
+        branches[int(inner.relative_schema_path[0])].append(inner)
+    outer = {index: [e.validator for e in found if not e.relative_path] for index, found in branches.items()}
+    fitting = [index for index, found in outer.items() if not {"type", "const", "enum"} & set(found)]
+    if isinstance(instance, Map) and all(found == ["required"] for found in outer.values()):
+        yield tuple(error.absolute_path)
+        keys = [f"`{key}`" for s in schemas for key in s["required"]]
+        report.error(at, f"missing key {' or '.join(keys)}")
+        return
+    if isinstance(instance, Map) and fitting:
+        keys = {index: instance.keys() & schemas[index].get("properties", {}).keys() for index in fitting}
+        if instance and not any(keys.values()):
+            known = [key for index in fitting for key in schemas[index].get("properties", {})]
+            yield tuple(error.absolute_path)
+            for key in instance:
+                report.error(instance.keys_at[key], f"unknown key `{key}`", nearest(key, known))
+            return
+        fitting = [index for index in fitting if len(keys[index]) == max(map(len, keys.values()))]
+    if fitting:
+        best = min(fitting, key=lambda index: (len(branches[index]), index))
+        for inner in branches[best]:
+            yield from _explain(inner, document, report)
+        return
+    yield tuple(error.absolute_path)
+    words = [str(v) for s in schemas for v in (s.get("enum") or [s["const"]] if {"enum", "const"} & s.keys() else [])]
+    forms = [_TYPES[s["type"]] for s in schemas if "type" in s and "enum" not in s]
+    hint = nearest(str(instance), words) if isinstance(instance, str) and words else ""
+    forms += [f"`{word}`" for word in words] if len(words) < 4 else ["a known word"]
+    report.error(at, f"expected {' or '.join(dict.fromkeys(forms))}, found {_found(instance)}", hint)
+
+
+def _at(document: Map, path: Iterable[str | int]) -> Any:
+    node: Any = document
+    for step in path:
+        node = node[step]
+    return node
+
+
+def _is_plain(instance: Any) -> bool:
+    return isinstance(instance, int | float)
 
 
 def _pattern_words(error: Any) -> str:
@@ -141,12 +188,12 @@ def _described(schema: Any, key: str) -> str:
 def _found(instance: Any) -> str:
     if instance is None:
         return "nothing"
-    if isinstance(instance, bool):
-        return f"`{str(instance).lower()}`"
     if isinstance(instance, dict):
         return "a mapping"
     if isinstance(instance, list):
         return "a list"
+    if isinstance(instance, int | float) and not isinstance(instance, bool):
+        return f"the number {_shown(instance)}"
     return f"`{_shown(instance)}`"
 
 

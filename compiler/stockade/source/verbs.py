@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from stockade.model.access import CLASS_MASK, EVERYTHING, NOTHING, PAIRS, pair
@@ -13,12 +14,17 @@ from stockade.source.yaml import Map, Seq
 
 
 class Vocabulary:
-    """The class groups and verbs of a policy."""
+    """The class groups and verbs of a policy; `unresolved` counts the names that stood for nothing."""
 
     def __init__(self, report: Diagnostics) -> None:
         self.report = report
         self.groups: dict[str, tuple[str, ...]] = {}
         self.verbs: dict[str, Verb] = {}
+        self.unresolved = 0
+
+    def _unknown(self, at: Position, what: str, name: str, known: Iterable[str]) -> None:
+        self.unresolved += 1
+        self.report.unknown(at, what, name, known)
 
     def add_group(self, name: str, body: Map) -> None:
         """Declare a group of classes."""
@@ -28,11 +34,11 @@ class Vocabulary:
         """The classes a class name or `@group` stands for; none (noted) when it stands for nothing."""
         if name.startswith("@"):
             if name[1:] not in self.groups:
-                self.report.unknown(at, "group of classes", name, [f"@{group}" for group in self.groups])
+                self._unknown(at, "group of classes", name, [f"@{group}" for group in self.groups])
                 return ()
             return self.groups[name[1:]]
         if name not in CLASSES:
-            self.report.unknown(at, "class", name, CLASSES)
+            self._unknown(at, "class", name, CLASSES)
             return ()
         return (name,)
 
@@ -57,7 +63,7 @@ class Vocabulary:
             having = [name for name in classes if permission in CLASSES[name]]
             if not having:
                 known = frozenset().union(*(CLASSES[name] for name in classes))
-                self.report.unknown(place, f"permission of `{key}`", permission, known)
+                self._unknown(place, f"permission of `{key}`", permission, known)
             for name in having:
                 chosen |= pair(name, permission)
         return whole & ~chosen if isinstance(value, Map) else chosen
@@ -65,19 +71,20 @@ class Vocabulary:
     def check_partition(self, at: Position) -> None:
         """Every permission must be in exactly one verb, so that none is granted or guarded by accident."""
         seen = NOTHING
-        for verb in sorted(self.verbs.values(), key=lambda v: v.at):
+        ordered = sorted(self.verbs.values(), key=lambda v: v.at)
+        for verb in ordered:
             if twice := verb.access & seen:
-                other = next(v for v in self.verbs.values() if v.access & twice and v.name != verb.name)
+                other = next(v for v in ordered if v.access & twice)
                 first = PAIRS[(twice & -twice).bit_length() - 1]
                 self.report.error(
                     verb.at, f"`{first[0]} {first[1]}` is in verb `{verb.name}` and in verb `{other.name}` ({other.at})"
                 )
             seen |= verb.access
         missing = EVERYTHING & ~seen
-        if missing and not self.report.doubtful:
+        if missing and not self.unresolved and "host" not in self.report.incomplete:
             count = missing.bit_count()
             name, permission = PAIRS[(missing & -missing).bit_length() - 1]
-            self.report.error(at, f"{count} permissions are in no verb, the first of them `{name} {permission}`")
+            self.report.error(at, f"{_counted(count)} in no verb, the first of them `{name} {permission}`")
 
     def access(self, body: Map) -> tuple[int, tuple[str, ...]]:
         """What a statement's `may` and `access` add up to, with the verbs it used."""
@@ -87,7 +94,7 @@ class Vocabulary:
             items = zip(may, may.items_at, strict=True) if isinstance(may, Seq) else [(may, at)]
             for name, place in items:
                 if name not in self.verbs:
-                    self.report.unknown(place, "verb", name, self.verbs)
+                    self._unknown(place, "verb", name, self.verbs)
                     continue
                 total |= self.verbs[name].access
                 used.append(name)
@@ -98,3 +105,7 @@ class Vocabulary:
                 total |= self._permissions(classes, key, value, written.values_at[key])
             used = []
         return total, tuple(used)
+
+
+def _counted(number: int) -> str:
+    return "one permission is" if number == 1 else f"{number} permissions are"

@@ -30,11 +30,12 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z|[-+]
 
 
 class Map(dict[str, Any]):
-    """A mapping with places: `at` of itself, `keys_at` and `values_at` by key."""
+    """A mapping with places: `at` of itself, `keys_at` and `values_at` by key; `partial` when faults were taken out."""
 
     def __init__(self, at: Position) -> None:
         super().__init__()
         self.at = at
+        self.partial = False
         self.keys_at: dict[str, Position] = {}
         self.values_at: dict[str, Position] = {}
 
@@ -121,7 +122,7 @@ class _Reader:
             raise _Fault(at, f"tags such as `{event.tag}` mean nothing here; write the plain value")
 
     def text(self, value: str, at: Position) -> str:
-        if match := _FORBIDDEN.search(value):
+        if match := _FORBIDDEN.search(value) or re.search("\t", value):
             raise _Fault(at, f"an escape gives U+{ord(match[0]):04X}, a character that nobody sees")
         return " ".join(value.split()) if "\n" in value else value
 
@@ -231,7 +232,8 @@ def read_documents(file: str, data: bytes, report: Diagnostics) -> list[Map]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = Position(file, mark.line + 1, mark.column + 1) if mark else start
-        report.error(at, f"not YAML: {error.problem or error.context}", error.context or "")
+        begun = f"{error.context}, which begins at line {error.context_mark.line + 1}" if error.context_mark else ""
+        report.error(at, f"not YAML: {error.problem or error.context}", begun)
     except yaml.YAMLError as error:
         report.error(start, f"not YAML: {error}".replace("\n", " "))
     return []

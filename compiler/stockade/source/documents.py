@@ -1,0 +1,126 @@
+"""Reads every file into documents by kind, and takes out of them what is faulty, so that the rest can be checked too."""
+
+from __future__ import annotations
+
+import re
+
+from stockade.model.position import Position
+from stockade.model.syscalls import NAMES
+from stockade.source.diagnostics import Diagnostics, nearest
+from stockade.source.files import SourceFile
+from stockade.source.host import LISTS, SECTIONS
+from stockade.source.inherit import MERGED
+from stockade.source.shape import Fault, check_shape
+from stockade.source.yaml import Map, Seq, read_documents
+
+_KIND = {"host": "host", "containers": "container", "actions": "action", "promises": "promise"}
+FOLDERS = tuple(_KIND)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
+
+
+def read_all(files: list[SourceFile], report: Diagnostics) -> dict[str, list[Map]]:
+    """The documents of every kind: host, container, groups, promise, action."""
+    found: dict[str, list[Map]] = {kind: [] for kind in ("host", "container", "groups", "promise", "action")}
+    for file in sorted(files, key=lambda f: f.name):
+        place = Position(file.name, 1, 1)
+        top = file.name.split("/")[0]
+        if "/" not in file.name or top not in FOLDERS:
+            report.error(place, "a policy file lives in one of " + ", ".join(FOLDERS), nearest(top, FOLDERS))
+            continue
+        if not _NAME.match(file.name):
+            report.error(place, "the name of a policy file has letters, digits, `.`, `_` and `-`")
+            continue
+        if not file.name.endswith(".yaml"):
+            report.error(place, "a policy file ends in .yaml")
+            continue
+        before = len(report.found)
+        documents = read_documents(file.name, file.data, report)
+        if len(report.found) > before:
+            report.doubtful |= set(re.findall(r"[A-Za-z0-9_-]+", report.texts.get(file.name, "")))
+            report.incomplete.add(top)
+        for document in documents:
+            kind = _KIND[top]
+            if kind == "container" and "groups" in document and "container" not in document:
+                kind = "groups"
+            faults = check_shape(kind, document, report)
+            if faults:
+                report.incomplete.add(top)
+            if not faults or _without(kind, document, faults, report):
+                found[kind].append(document)
+    if not files:
+        report.error(Position(".", 1, 1), "no policy here: no .yaml file in any of " + ", ".join(FOLDERS))
+    return found
+
+
+def _without(kind: str, document: Map, faults: list[Fault], report: Diagnostics) -> bool:
+    """Take the smallest whole entries with a fault out of a document; False when nothing is left to check."""
+    document.partial = True
+    if kind == "promise":
+        return False
+    if kind == "action" or not _is_text(document, kind):
+        report.doubtful |= _words(document)
+        return False
+    entries = {"host": (*SECTIONS, *LISTS), "container": MERGED, "groups": ("groups",)}[kind]
+    for fault in sorted({f[:2] if f[:1] and f[0] in entries else f[:1] for f in faults}, key=_last_first, reverse=True):
+        if not fault or fault[0] not in document:
+            continue
+        section = document[str(fault[0])]
+        if len(fault) == 1 or not isinstance(section, Map | Seq):
+            report.doubtful |= _words(document.pop(str(fault[0])))
+        elif isinstance(section, Map) and fault[1] in section:
+            report.doubtful |= {str(fault[1])} | (_words(section.pop(fault[1])) if kind == "host" else set())
+        elif isinstance(section, Seq) and isinstance(fault[1], int):
+            del section[fault[1]], section.items_at[fault[1]]
+    return True
+
+
+def _is_text(document: Map, kind: str) -> bool:
+    """Whether a document has what it is known by."""
+    return kind != "container" or isinstance(document.get("container"), str)
+
+
+def _last_first(fault: Fault) -> tuple[str, int, str]:
+    step = fault[1] if len(fault) > 1 else ""
+    return str(fault[:1]), step if isinstance(step, int) else 0, str(step)
+
+
+def _words(value: object) -> set[str]:
+    """Every key and text in a value."""
+    if isinstance(value, dict):
+        return {str(key) for key in value}.union(*(_words(v) for v in value.values()))
+    if isinstance(value, list):
+        return set().union(*(_words(v) for v in value))
+    return {str(value)}
+
+
+def by_name(documents: list[Map], report: Diagnostics) -> dict[str, Map]:
+    """Container types by name; each may be declared once."""
+    found: dict[str, Map] = {}
+    for body in documents:
+        name, at = body["container"], body.values_at["container"]
+        if name in found:
+            first = found[name].values_at["container"]
+            report.error(at, f"container type `{name}` is declared twice", f"the first is at {first}")
+        else:
+            found[name] = body
+    return found
+
+
+def syscall_groups(documents: list[Map], report: Diagnostics) -> dict[str, tuple[str, ...]]:
+    """Groups of system calls by name; each may be declared once."""
+    found: dict[str, tuple[str, ...]] = {}
+    places: dict[str, Position] = {}
+    for document in documents:
+        groups: Map = document.get("groups", Map(document.at))
+        for name, body in groups.items():
+            at = groups.keys_at[name]
+            if name in found:
+                report.error(at, f"the group `{name}` is declared twice", f"the first is at {places[name]}")
+                continue
+            calls = body["syscalls"]
+            for call, place in zip(calls, calls.items_at, strict=True):
+                if call not in NAMES:
+                    report.unknown(place, "system call", call, NAMES)
+            found[name] = tuple(sorted(NAMES.intersection(calls)))
+            places[name] = at
+    return found
