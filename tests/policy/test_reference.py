@@ -23,7 +23,7 @@ CLASSES = (
     "user_namespace", "security", "bpf",
 )  # fmt: skip
 FILES = ("file", "dir", "lnk_file", "sock_file", "fifo_file", "chr_file", "blk_file")
-SAMPLES = 20_000
+SAMPLES = 8_000
 
 
 @pytest.fixture(scope="module")

@@ -32,37 +32,25 @@ from stockade.source.diagnostics import Diagnostics
 from stockade.source.syscalls import SyscallBuilder
 from stockade.source.yaml import Map, Seq
 
-_NEEDED = ("selinux", "capabilities", "syscalls", "sockets", "namespaces", "root", "no-new-privileges")
 _KINDS = tuple(kind for kind in NAMESPACES if kind not in ("user", "time"))
-_MAY_WIDEN = (
-    "capabilities syscalls sockets namespaces cgroup root tmpfs mounts mask read-only no-new-privileges rlimits "
-    "devices sysctls selinux"
-).split()
 
 
 class ContainerBuilder:
-    """Builds one type after another; `labels` maps every subject's label, `files` every object's, to its name."""
+    """Builds one type after another, from documents that inheritance has completed."""
 
     def __init__(self, syscalls: SyscallBuilder, report: Diagnostics) -> None:
         self.syscalls = syscalls
         self.report = report
 
-    def build(self, body: Map) -> ContainerType | None:
-        """One container type, or None (noted) where a key without a safe default is missing."""
-        missing = [key for key in _NEEDED if key not in body]
-        for key in missing:
-            self.report.error(body.at, f"missing key `{key}`", "a type that extends no other says it all")
-        if missing:
-            return None
+    def build(self, body: Map) -> ContainerType:
+        """One container type."""
         sockets = body["sockets"]
         families = frozenset(FAMILIES if sockets["families"] == "all" else sockets["families"])
         socket_rule = Sockets(families, sockets["why"], body.keys_at["sockets"])
         selinux: Map = body["selinux"]
         widens = body.get("widens", Map(body.at))
         for key in widens:
-            if key not in _MAY_WIDEN:
-                self.report.unknown(widens.keys_at[key], "key that could be widened", key, _MAY_WIDEN)
-            elif "extends" not in body:
+            if "extends" not in body:
                 self.report.error(widens.keys_at[key], "`widens` needs a type to be wider than: there is no `extends`")
         devices, all_devices = self._devices(body)
         return ContainerType(
@@ -76,7 +64,7 @@ class ContainerBuilder:
             syscalls=self.syscalls.build(body["syscalls"], socket_rule, body["why"], body.keys_at["syscalls"]),
             architectures=tuple(sorted(body.get("architectures", NATIVE))),
             sockets=socket_rule,
-            namespaces=self._namespaces(body["namespaces"]),
+            namespaces=self._namespaces(body["namespaces"], body.partial),
             cgroup=self._cgroup(body),
             read_only_root=body["root"] == "read-only",
             tmpfs=self._tmpfs(body),
@@ -110,12 +98,12 @@ class ContainerBuilder:
             self.report.error(value.keys_at["ambient"], f"`ambient` has {names}, which `inheritable` has not")
         return sets
 
-    def _namespaces(self, body: Map) -> Namespaces:
+    def _namespaces(self, body: Map, partial: bool) -> Namespaces:
         new, host = frozenset(body.get("new", ())), frozenset(body.get("host", ()))
         for kind in sorted(new & host):
             self.report.error(body.keys_at["host"], f"namespace `{kind}` is both new and the host's")
         for kind in _KINDS:
-            if kind not in new | host:
+            if kind not in new | host and not partial:
                 hint = "a namespace left out would be the host's; list it under `new` or `host`"
                 self.report.error(body.at, f"namespace `{kind}` is neither new nor the host's", hint)
         return Namespaces(new, host, UserNamespace(body.get("user", UserNamespace.FORBIDDEN)))
@@ -129,7 +117,7 @@ class ContainerBuilder:
             except ValueError as error:
                 self.report.error(section.values_at[file], f"`{file}`: {error}")
         swap, limit = found.get("memory.swap.max"), found.get("memory.max")
-        if "memory.swap.max" in found and swap is not None and limit is None:
+        if swap is not None and limit is None and ("memory.max" not in section or "memory.max" in found):
             self.report.error(section.keys_at["memory.swap.max"], "a limit on swap needs `memory.max` beside it")
         return found
 
@@ -139,6 +127,8 @@ class ContainerBuilder:
         for entry, at in _items(section):
             path, limit = (entry["path"], self._size(entry, "size")) if isinstance(entry, Map) else (entry, None)
             self._normal(path, at)
+            if path == "/":
+                self.report.error(at, "the root is no tmpfs", "`root` says whether it is writable")
             if any(path == other.path for other in found):
                 self.report.error(at, f"`{path}` is mounted twice")
             found.append(Tmpfs(path, limit))
@@ -153,10 +143,11 @@ class ContainerBuilder:
 
     def _mounts(self, body: Map) -> tuple[Mount, ...]:
         found: list[Mount] = []
+        taken = {entry["path"] if isinstance(entry, Map) else entry for entry in body.get("tmpfs", ())}
         for entry, at in _items(body.get("mounts", ())):
             for key in ("source", "to"):
                 self._normal(entry[key], entry.values_at[key])
-            if any(entry["to"] == other.destination for other in found):
+            if any(entry["to"] == other.destination for other in found) or entry["to"] in taken:
                 self.report.error(entry.values_at["to"], f"`{entry['to']}` is mounted twice")
             options = tuple(sorted(entry.get("options", ("ro",))))
             found.append(Mount(entry["source"], entry["to"], options, entry["why"], at))
@@ -175,11 +166,9 @@ class ContainerBuilder:
         for entry, place in _items(value) if isinstance(value, Seq) else [(value, at)]:
             if entry == group:
                 found.update(members)
-            elif entry.startswith("/"):
+            else:
                 self._normal(entry, place)
                 found.add(entry)
-            else:
-                self.report.error(place, f"`{entry}` is neither an absolute path nor `{group}`")
         return tuple(sorted(found))
 
     def _rlimits(self, body: Map) -> dict[str, Rlimit]:
@@ -222,7 +211,7 @@ class ContainerBuilder:
             at = section.keys_at[name]
             if not name.startswith(SYSCTL_PREFIXES):
                 self.report.error(at, f"`{name}` belongs to no namespace: it would change the host")
-            elif ("network" if name.startswith("net.") else "ipc") not in namespaces:
+            elif ("network" if name.startswith("net.") else "ipc") not in namespaces and not body.partial:
                 self.report.error(at, f"`{name}` would change the host: its namespace is not the container's own")
         return {name: str(value) for name, value in sorted(section.items())}
 

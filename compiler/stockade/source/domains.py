@@ -40,8 +40,13 @@ def layer_access(domain: Domain, layer: str) -> int:
 _LAYERED = capability_access(CAPABILITIES) | family_access(FAMILIES)
 
 
-def narrowed_rules(domain: Domain, rules: Sequence[Rule], report: Diagnostics) -> Iterator[Rule]:
-    """The parent's rules as they stand for a domain that narrows it; every drop must take something away."""
+def narrowed_rules(
+    domain: Domain, rules: Sequence[Rule], report: Diagnostics, *, whole: bool = True
+) -> Iterator[Rule]:
+    """The parent's rules as they stand for a domain that narrows it.
+
+    Every drop must take something away; `whole` is false where that cannot be told, because rules were left out.
+    """
     assert domain.parent is not None
     effective = [False] * len(domain.drops)
     listed = capability_access(domain.capabilities) | family_access(domain.families)
@@ -52,7 +57,7 @@ def narrowed_rules(domain: Domain, rules: Sequence[Rule], report: Diagnostics) -
         if access:
             yield from _without_drops(domain, rule, access, effective)
     for (dropped, what, at), used in zip(domain.drops, effective, strict=True):
-        if not used and not report.found:
+        if not used and whole:
             report.error(at, f"takes nothing away: the parent has no {words(dropped, 1)} to {what}")
 
 

@@ -167,11 +167,13 @@ class HostBuilder:
                 self.report.error(found.at, f"set `{found.name}` has no members")
         rules = [rule for body, at in self.lists["rules"] for rule in self._rule(body, at, domains)]
         rules += [rule for body, at in self.lists["quiet"] for rule in self._rule(body, at, domains, audit=False)]
+        whole = not (self.report.incomplete & {"host", "containers"})
+        whole = whole and not (self.scope.unresolved or self.vocabulary.unresolved)
         rules += [
             extra
             for domain in domains.values()
             if domain.parent
-            for extra in narrowed_rules(domain, rules, self.report)
+            for extra in narrowed_rules(domain, rules, self.report, whole=whole)
         ]
         header = self.header
         return Host(

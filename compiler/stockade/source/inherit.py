@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from stockade.model.container import ContainerType
 from stockade.source.diagnostics import Diagnostics
 from stockade.source.domains import Domain
 from stockade.source.yaml import Map, Seq
 
+_NEEDED: dict[str, Any] = {
+    "why": "",
+    "selinux": {},
+    "capabilities": (),
+    "syscalls": {},
+    "sockets": {"families": (), "why": ""},
+    "namespaces": {},
+    "root": "read-only",
+    "no-new-privileges": True,
+}
 MERGED = ("selinux", "syscalls", "namespaces", "cgroup", "rlimits", "sysctls")
 
 
@@ -27,9 +38,16 @@ def inherit(documents: Mapping[str, Map], report: Diagnostics) -> dict[str, Map]
         elif parent not in documents:
             report.unknown(document.values_at["extends"], "container type", parent, documents)
             done[name] = document
-        elif parent == name or parent in open_names:
-            report.error(document.values_at["extends"], f"`{name}` extends itself, by way of `{parent}`")
+            document.partial = True
+        elif parent in (name, *open_names):
+            loop = [*open_names, name]
+            loop = loop[loop.index(parent) :]
+            first = loop.index(min(loop))
+            way = [*loop[first:], *loop[: first + 1]]
+            at = documents[way[0]].values_at["extends"]
+            report.error(at, f"`{way[0]}` extends itself, by way of {' -> '.join(way)}")
             done[name] = document
+            document.partial = True
         else:
             open_names.append(name)
             done[name] = _over(resolve(parent), document)
@@ -38,11 +56,29 @@ def inherit(documents: Mapping[str, Map], report: Diagnostics) -> dict[str, Map]
 
     for name in sorted(documents):
         resolve(name)
+    for document in done.values():
+        _complete(document, report)
     return done
+
+
+def _complete(document: Map, report: Diagnostics) -> None:
+    """Every type says everything that has no safe default; what was left out for a fault is filled, to go on."""
+    for key, value in _NEEDED.items():
+        if key in document:
+            continue
+        if not document.partial:
+            report.error(document.at, f"missing key `{key}`", "a type that extends no other says it all")
+        document.partial = True
+        if isinstance(value, dict):
+            filled = Map(document.at)
+            filled.update(value)
+            value = filled
+        document[key], document.keys_at[key], document.values_at[key] = value, document.at, document.at
 
 
 def _over(parent: Map, child: Map) -> Map:
     merged = Map(child.at)
+    merged.partial = parent.partial or child.partial
     for key in {**parent, **child}:
         source = child if key in child else parent
         if key in ("widens", "extends", "why") and key not in child:
@@ -88,24 +124,21 @@ def domains(types: Iterable[ContainerType], documents: Mapping[str, Map], report
     by_name = {t.name: t for t in types}
     owners: dict[str, str] = {}
     found: dict[str, Domain] = {}
-    for container in by_name.values():
+    for container in sorted(by_name.values(), key=lambda t: t.at):
         selinux: Map = documents[container.name]["selinux"]
         if "domain" in selinux:
             if "process" in selinux:
-                report.error(
-                    selinux.keys_at["process"], "`domain` declares a label, `process` uses one; give one of them"
-                )
+                message = "`domain` declares a label, `process` uses one; give one of them"
+                report.error(selinux.keys_at["process"], message)
             if container.domain in owners:
-                report.error(
-                    selinux.values_at["domain"],
-                    f"`{container.domain}` is also declared by `{owners[container.domain]}`",
-                )
-            owners[container.domain] = container.name
-        elif "process" not in selinux:
+                message = f"`{container.domain}` is also declared by `{owners[container.domain]}`"
+                report.error(selinux.values_at["domain"], message)
+            owners.setdefault(container.domain, container.name)
+        elif "process" not in selinux and not documents[container.name].partial:
             report.error(selinux.at, "missing key `process` (an existing label) or `domain` (one of its own)")
         elif "may-not" in selinux:
             report.error(selinux.keys_at["may-not"], "`may-not` needs a `domain` of the type's own to take away from")
-        if "files" not in selinux:
+        if "files" not in selinux and not documents[container.name].partial:
             report.error(selinux.at, "missing key `files`: the label of the container's files")
     for container in sorted(by_name.values(), key=lambda t: (_depth(t, by_name), t.name)):
         own = owners.get(container.domain)

@@ -132,7 +132,9 @@ class PromiseBuilder:
             return None
         containers = set()
         for name, place in _items(clause["container"], clause.values_at["container"]):
-            if name in self.containers:
+            if name == "all":
+                containers |= self.containers.keys()
+            elif name in self.containers:
                 containers.add(name)
             else:
                 self.report.unknown(place, "container type", name, self.containers)

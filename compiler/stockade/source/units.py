@@ -10,14 +10,15 @@ from stockade.model.names import CGROUP_FILES, CgroupKind
 
 _UNITS = {"": 1, "B": 1} | {f"{p}iB": 1 << (10 * n) for n, p in enumerate("KMGT", 1)}
 _UNITS |= {f"{p}B": 1000**n for n, p in enumerate("KMGT", 1)}
-_SIZE = re.compile(r"([0-9]+)(?:\.([0-9]+))?([A-Za-z]*)\Z")
-_LIST = re.compile(r"[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*\Z")
-_PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?)%\Z")
+_SIZE = re.compile(r"([0-9]{1,20})(?:\.([0-9]{1,9}))?([A-Za-z]*)\Z")
+_SPAN = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?\Z")
+_PERCENT = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,3}))?%\Z")
+_SHARE = re.compile(r"([0-9]{1,19}) ([0-9]{1,7})\Z")
 _PERIOD = 100_000
 MAXIMUM = (1 << 63) - 1
 
-ERRNO = {name: number for number, name in errno.errorcode.items()}
-"""Error numbers by name."""
+ERRNO = {name: number for name, number in vars(errno).items() if name.startswith("E")}
+"""Error numbers by name, with the second names that some have."""
 
 
 def size(value: int | str) -> int:
@@ -47,10 +48,10 @@ def cgroup(file: str, value: int | str) -> CgroupValue:
     if kind is CgroupKind.QUOTA:
         return _quota(value)
     if kind is CgroupKind.LIST:
-        text = str(value)
-        if not _LIST.match(text):
+        spans = [_SPAN.match(part) for part in str(value).split(",")]
+        if not all(span and int(span[1]) <= int(span[2] or span[1]) for span in spans):
             raise ValueError(f"`{value}` is not a list of numbers such as 0-3,7")
-        return text
+        return str(value)
     if not isinstance(value, int):
         raise ValueError(f"`{value}` is not a whole number")
     low, high = {CgroupKind.COUNT: (0, MAXIMUM), CgroupKind.WEIGHT: (1, 10_000), CgroupKind.SWITCH: (0, 1)}[kind]
@@ -60,15 +61,12 @@ def cgroup(file: str, value: int | str) -> CgroupValue:
 
 
 def _quota(value: int | str) -> Quota:
-    match = _PERCENT.match(str(value))
-    if match:
-        quota = round(float(match[1]) * _PERIOD / 100)
-        period = _PERIOD
+    if match := _PERCENT.match(str(value)):
+        quota, period = int(match[1] + (match[2] or "").ljust(3, "0")), _PERIOD  # a thousandth of 1% is 1 of 100000
+    elif match := _SHARE.match(str(value)):
+        quota, period = int(match[1]), int(match[2])
     else:
-        parts = str(value).split()
-        if len(parts) != 2 or not all(part.isdigit() for part in parts):
-            raise ValueError(f"`{value}` is not a share of CPU time; write 50%, or a quota and a period: 50000 100000")
-        quota, period = int(parts[0]), int(parts[1])
+        raise ValueError(f"`{value}` is not a share of CPU time; write 50%, or a quota and a period: 50000 100000")
     if not 1_000 <= quota <= MAXIMUM or not 1_000 <= period <= 1_000_000:
         raise ValueError(
             f"`{value}` is out of range: the kernel takes a quota from 1000 and a period from 1000 to 1000000"
