@@ -1,26 +1,12 @@
-"""Fixtures of the lab's tests: a bundle to boot, and variants of its policy made with the distribution's own tools."""
+"""Fixtures of the lab's tests: variants of the shipped policy, made with the distribution's own tools."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-
-@pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle folder with a host policy: the one STOCKADE_LAB_BUNDLE names, else one put together for the lab."""
-    named = os.environ.get("STOCKADE_LAB_BUNDLE")
-    if named:
-        return Path(named)
-    host = tmp_path_factory.mktemp("bundle") / "host"
-    host.mkdir()
-    for name in ("policy.31", "file_contexts"):
-        (host / name).write_bytes(Path("/tmp/lab", name).read_bytes())
-    return host.parent
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ def test_answers_that_are_none(bundle: Path) -> None:
     result = boot(bundle, probes)
     assert [outcome.verdict for outcome in result.outcomes] == [None] * 5 + [Verdict.ALLOWED]
     for outcome, text in zip(
-        result.outcomes, ("ENOENT", "EACCES", "EINVAL", "status 13", "says nothing"), strict=False
+        result.outcomes, ("ENOENT", "EACCES", "EINVAL", "entrypoint", "says nothing"), strict=False
     ):
         assert text in outcome.text, outcome.probe.name
     assert len(result.problems) == 5

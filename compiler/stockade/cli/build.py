@@ -117,7 +117,7 @@ def _report(manifest: Manifest, output: Path, proven: Proven | None, form: str) 
                 str(len(c.sockets.families)),
                 str(len({rule.call for rule in c.syscalls.rules if not rule.verdict.errno})),
                 " ".join(f"{arch}:{len(compiled.filters[c.name, arch]) // 8}" for arch in c.architectures),
-                str(c.cgroup.get("memory.max", "-")),
+                _bytes(c.cgroup.get("memory.max")),
                 str(c.cgroup.get("pids.max", "-")),
             )
             for c in policy.containers.values()
@@ -128,3 +128,14 @@ def _report(manifest: Manifest, output: Path, proven: Proven | None, form: str) 
         f"{len(manifest.entries)} files, {size} bytes"
     )
     message("proven: kernel policy, filters, profiles and specs are what the source says")
+
+
+def _bytes(value: object) -> str:
+    """A size for a person: the largest binary unit that it is a whole number of."""
+    if not isinstance(value, int):
+        return "-"
+    units = ("B", "KiB", "MiB", "GiB", "TiB")
+    power = 0
+    while value and value % 1024 == 0 and power < len(units) - 1:
+        value, power = value // 1024, power + 1
+    return f"{value} {units[power]}"

@@ -129,8 +129,8 @@ def _access(policy: Policy, container: ContainerType, need: NeedsAccess, oracle:
     wanted = spell(need.access)
     for label, target in contexts.items():
         if all(set(permissions) <= oracle.allowed(source, target, name) for name, permissions in wanted.items()):
-            return Answer(Layer.SELINUX, True, f"{container.domain} may {words(need.access, 2)} on {label}")
-    return Answer(Layer.SELINUX, False, f"{container.domain} may not {words(need.access, 2)} on {need.spelled}")
+            return Answer(Layer.SELINUX, True, f"{container.domain} has {words(need.access, 2)} on {label}")
+    return Answer(Layer.SELINUX, False, f"{container.domain} has no {words(need.access, 2)} on {need.spelled}")
 
 
 def _device(container: ContainerType, need: NeedsDevice) -> bool:

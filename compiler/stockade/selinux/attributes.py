@@ -58,11 +58,15 @@ class Attributes:
                     yield from self._but_itself(actor, target)
 
     def _but_itself(self, actor: Part, target: Part) -> Iterator[tuple[str, str]]:
-        for subject in sorted(actor.members):
-            rest = target.members - {subject}
-            if rest:
-                name = f"{target.name}-but-{subject}" if rest != target.members else target.name
-                yield subject, self.of(Part(name, rest))
+        """Pairs without those of a label with itself: those outside the target whole, those inside it one by one."""
+        inside = actor.members & target.members
+        outside = actor.members - inside
+        if outside:
+            name = f"{actor.name}-outside-{target.name}" if inside else actor.name
+            yield self.of(Part(name, outside)), self.of(target)
+        for subject in sorted(inside):
+            if rest := target.members - {subject}:
+                yield subject, self.of(Part(f"{target.name}-but-{subject}", rest))
 
 
 def membership(attributes: Mapping[str, frozenset[str]], label: str) -> list[str]:

@@ -28,6 +28,7 @@ from stockade.selinux.text import comment, in_verbs, regex, role_of
 
 _SAME = "(and (and (and (and (eq u1 u2) (eq r1 r2)) (eq t1 t2)) (eq h1 h2)) (eq l1 l2))"
 _LOW = "((s0) (s0))"
+_LONG = 2  # more classes than this are written once, under a name
 # New inodes take the level of the folder, as one's own new files must not leak into, or out of, a labelled place.
 _LEVEL_FROM_TARGET = (*sorted(FILES), "fd", "filesystem", "io_uring")
 
@@ -47,8 +48,9 @@ class Writer:
         self.attributes = Attributes(self.host)
         self.own = own_domains(policy)
         self.owners = frozenset(self.own.values())
+        self._declared: set[str] = set()
         self._body = self._host_body()
-        self._blocks = {label: self._statements(self._rules_of(label)) for label in self.own}
+        self._blocks = {label: [*self._statements(self._rules_of(label)), *self._promises(label)] for label in self.own}
 
     def host_cil(self) -> bytes:
         """`host/policy.cil`: everything but the domains that container types declare."""
@@ -145,37 +147,48 @@ class Writer:
         lines: list[str] = []
         for rule in rules:
             lines += comment(";", rule.at, rule.why)
-            word = "allow" if rule.audit else "dontaudit"
             pairs = dict.fromkeys(self.attributes.pairs(rule.who, rule.what))
             if only is not None:
                 pairs = dict.fromkeys((only, target) for _, target in pairs)
-            for source, target in pairs:
-                lines += self._access(word, source, target, rule.access)
+            declaration, names = self._permissions(rule)
+            lines += declaration
+            word = "allow" if rule.audit else "dontaudit"
+            lines += [f"({word} {source} {target} {name})" for source, target in pairs for name in names]
         return lines
 
-    def _access(self, word: str, source: str, target: str, access: int) -> list[str]:
-        verbs, rest = in_verbs(access, self.host.verbs.values())
-        lines = [f"({word} {source} {target} {identifier(verb)})" for verb in verbs]
-        for name, permissions in spell(rest).items():
-            lines.append(f"({word} {source} {target} ({name} ({' '.join(permissions)})))")
-        return lines
+    def _permissions(self, rule: Rule) -> tuple[list[str], list[str]]:
+        """(declarations, names) of a rule's access: whole verbs by name, and what is left written out.
 
-    def _promises(self) -> list[str]:
-        # One neverallow for each pair of sets, however many permissions it is about: libsepol walks all rules for each.
+        What is left gets a name of its own where it is long and would be written more than once.
+        """
+        verbs, rest = in_verbs(rule.access, self.host.verbs.values())
+        names = [identifier(verb) for verb in verbs]
+        classes = spell(rest)
+        if len(classes) > _LONG and len(rule.what.parts) > 1:
+            stem = rule.at.file.rsplit("/", 1)[-1].removesuffix(".yaml")
+            name = identifier(f"{stem}-{rule.at.line}-{rule.who}".replace(", ", "-"))
+            return _class_permission(name, rest), [*names, name]
+        return [], [*names, *(f"({name} ({' '.join(permissions)}))" for name, permissions in classes.items())]
+
+    def _promises(self, source_type: str | None = None) -> list[str]:
+        """Promises as neverallow; `source_type` asks for those whose source is that declared type, else all others.
+
+        One neverallow for each pair of sets, however many permissions it is about: libsepol walks all rules for each.
+        """
         lines: list[str] = []
         for promise in self.policy.promises.values():
             if not isinstance(promise, LabelPromise):
                 continue
-            lines += comment(";", promise.at, promise.why, f"{promise.name}: ")
+            pairs = dict.fromkeys(self.attributes.pairs(promise.who, promise.what))
+            mine = [pair for pair in pairs if (pair[0] if pair[0] in self.own else None) == source_type]
             verbs, rest = in_verbs(promise.access, self.host.verbs.values())
-            name = identifier(verbs[0] if len(verbs) == 1 else f"never-{promise.name}")
-            if rest or len(verbs) != 1:
-                name = identifier(f"never-{promise.name}")
-                lines.append(f"(classpermission {name})")
-                for class_name, permissions in spell(promise.access).items():
-                    lines.append(f"(classpermissionset {name} ({class_name} ({' '.join(permissions)})))")
-            for source, target in dict.fromkeys(self.attributes.pairs(promise.who, promise.what)):
-                lines.append(f"(neverallow {source} {target} {name})")
+            name = identifier(f"never-{promise.name}" if rest else "-and-".join(verbs))
+            if source_type is None and name not in self._declared and (rest or len(verbs) > 1):
+                self._declared.add(name)
+                lines += _class_permission(name, promise.access)
+            if mine:
+                lines += comment(";", promise.at, promise.why, f"{promise.name}: ")
+                lines += [f"(neverallow {source} {target} {name})" for source, target in mine]
         return lines
 
     def _transitions(self) -> list[str]:
@@ -245,6 +258,14 @@ class Writer:
             mounted = f" (by context= on {', '.join(thing.context_mounts)})" if thing.context_mounts else ""
             lines = [*comment(";", thing.at, f"{thing.why}{mounted}"), *lines]
         return lines
+
+
+def _class_permission(name: str, access: int) -> list[str]:
+    """A named set of permissions."""
+    lines = [f"(classpermission {name})"]
+    for class_name, permissions in spell(access).items():
+        lines.append(f"(classpermissionset {name} ({class_name} ({' '.join(permissions)})))")
+    return lines
 
 
 def _quoted(pattern: str) -> str:

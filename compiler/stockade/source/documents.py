@@ -1,4 +1,4 @@
-"""Reads every file into documents by kind, and takes out of them what is faulty, so that the rest can be checked too."""
+"""Reads every file into documents by kind, and takes out what is faulty, so that the rest can be checked too."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _without(kind: str, document: Map, faults: list[Fault], report: Diagnostics)
         if len(fault) == 1 or not isinstance(section, Map | Seq):
             report.doubtful |= _words(document.pop(str(fault[0])))
         elif isinstance(section, Map) and fault[1] in section:
-            report.doubtful |= {str(fault[1])} | (_words(section.pop(fault[1])) if kind == "host" else set())
+            report.doubtful |= {str(fault[1])} | (_words(section.pop(str(fault[1]))) if kind == "host" else set())
         elif isinstance(section, Seq) and isinstance(fault[1], int):
             del section[fault[1]], section.items_at[fault[1]]
     return True

@@ -40,9 +40,7 @@ def layer_access(domain: Domain, layer: str) -> int:
 _LAYERED = capability_access(CAPABILITIES) | family_access(FAMILIES)
 
 
-def narrowed_rules(
-    domain: Domain, rules: Sequence[Rule], report: Diagnostics, *, whole: bool = True
-) -> Iterator[Rule]:
+def narrowed_rules(domain: Domain, rules: Sequence[Rule], report: Diagnostics, *, whole: bool = True) -> Iterator[Rule]:
     """The parent's rules as they stand for a domain that narrows it.
 
     Every drop must take something away; `whole` is false where that cannot be told, because rules were left out.

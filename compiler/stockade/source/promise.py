@@ -19,7 +19,6 @@ from stockade.model.container import ContainerType
 from stockade.model.host import Labels, Part
 from stockade.model.position import Position
 from stockade.model.promise import ActionPromise, LabelPromise, Promise
-from stockade.model.syscalls import argument, arguments_of, constant, constants_of
 from stockade.source.diagnostics import Diagnostics
 from stockade.source.scope import Scope
 from stockade.source.syscalls import SyscallBuilder
@@ -89,6 +88,7 @@ class PromiseBuilder:
             if key in holder:
                 self.report.error(holder.keys_at[key], f"`{key}` belongs to a promise on an action")
         who_at = clause.values_at["who"]
+        before = self.scope.unresolved
         who = self.scope.labels(clause["who"], who_at, "subjects")
         if kind == "only":
             who = self._others(who)
@@ -96,6 +96,8 @@ class PromiseBuilder:
         access, verbs = self.vocabulary.access(clause)
         if any(part.itself for part in who.parts) or who.but_itself:
             self.report.error(who_at, "`self` cannot be who a promise speaks of")
+        elif not any(part.members for part in who.parts) and before == self.scope.unresolved:
+            self.report.error(who_at, "this promise speaks of nobody")
         return LabelPromise(
             name=body["promise"],
             who=who,
@@ -130,7 +132,7 @@ class PromiseBuilder:
         if "container" not in clause:
             self.report.error(clause.at, "missing key `container`: the types that the promise speaks of")
             return None
-        containers = set()
+        containers: set[str] = set()
         for name, place in _items(clause["container"], clause.values_at["container"]):
             if name == "all":
                 containers |= self.containers.keys()
@@ -140,6 +142,8 @@ class PromiseBuilder:
                 self.report.unknown(place, "container type", name, self.containers)
         if kind == "only":
             containers = set(self.containers) - containers
+            if not containers:
+                self.report.error(clause.values_at["container"], "this promise speaks of nobody")
         return ActionPromise(
             name=body["promise"],
             containers=frozenset(containers),
@@ -171,8 +175,6 @@ class PromiseBuilder:
                 return NeedsDevice(device["type"], device["major"], device["minor"], device["access"])
             case "selinux":
                 need: Map = body["selinux"]
-                if "may" not in need and "access" not in need:
-                    self.report.error(need.at, "missing key `may` or `access`")
                 access, _ = self.vocabulary.access(need)
                 labels = self.scope.labels(need["target"], need.values_at["target"], "everything")
                 members = frozenset().union(*(part.members for part in labels.parts))
@@ -184,27 +186,25 @@ class PromiseBuilder:
         calls: list[str] = []
         for name, place in _items(body["syscall"], body.values_at["syscall"]):
             calls.extend(self.syscalls.calls(name, place))
-        arguments: dict[int, int] = {}
         given: Map = body.get("with", Map(at))
-        for key, value in given.items():
-            for call in calls:
-                try:
-                    index, width = argument(call, key)
-                    number = constant(call, key, value) if isinstance(value, str) else value
-                except KeyError:
-                    known = [*arguments_of(call), *(f"arg{n}" for n in range(6))]
-                    if key in known:
-                        place, what, name = given.values_at[key], f"constant for `{key}` of `{call}`", str(value)
-                        self.report.unknown(place, what, name, constants_of(call, key))
-                    else:
-                        self.report.unknown(given.keys_at[key], f"argument of `{call}`", key, known)
-                    continue
-                if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 1 << width:
-                    self.report.error(given.values_at[key], f"`{value}` does not fit the {width}-bit argument `{key}`")
-                    continue
-                if arguments.setdefault(index, number) != number:
-                    self.report.error(given.values_at[key], f"`{key}` means different things in these calls")
-        return NeedsSyscall(tuple(sorted(set(calls))), dict(sorted(arguments.items())))
+        meanings = []
+        for call in dict.fromkeys(calls):
+            arguments: dict[int, int] = {}
+            for key, value in given.items():
+                known = self.syscalls.argument(call, key, given.keys_at[key])
+                number = known and self.syscalls.number(call, key, known[1], value, given.values_at[key])
+                if known is None or number is None:
+                    return None
+                if known[0] in arguments:
+                    self.report.error(given.keys_at[key], f"`{key}` is given twice, by another name")
+                arguments[known[0]] = number
+            meanings.append((call, arguments))
+        for call, arguments in meanings:
+            if arguments != meanings[0][1]:
+                message = f"these arguments of `{call}` are not those of `{meanings[0][0]}`"
+                self.report.error(given.at, message, "write an action for each, or only calls with the same arguments")
+                return None
+        return NeedsSyscall(tuple(sorted(set(calls))), dict(sorted(meanings[0][1].items()))) if meanings else None
 
 
 def _items(value: Any, at: Position) -> list[tuple[Any, Position]]:

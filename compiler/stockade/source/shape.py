@@ -144,14 +144,14 @@ def _explain_choice(error: Any, at: Position, document: Map, report: Diagnostics
         report.error(at, f"missing key {' or '.join(keys)}")
         return
     if isinstance(instance, Map) and fitting:
-        keys = {index: instance.keys() & schemas[index].get("properties", {}).keys() for index in fitting}
-        if instance and not any(keys.values()):
+        given = {index: instance.keys() & schemas[index].get("properties", {}).keys() for index in fitting}
+        if instance and not any(given.values()):
             known = [key for index in fitting for key in schemas[index].get("properties", {})]
             yield tuple(error.absolute_path)
             for key in instance:
                 report.error(instance.keys_at[key], f"unknown key `{key}`", nearest(key, known))
             return
-        fitting = [index for index in fitting if len(keys[index]) == max(map(len, keys.values()))]
+        fitting = [index for index in fitting if len(given[index]) == max(map(len, given.values()))]
     if fitting:
         best = min(fitting, key=lambda index: (len(branches[index]), index))
         for inner in branches[best]:

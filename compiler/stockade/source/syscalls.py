@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import reduce
 from itertools import pairwise
+from operator import or_
 from typing import Any
 
 from stockade.model.container import Sockets
@@ -16,7 +18,7 @@ from stockade.source.units import ERRNO
 from stockade.source.yaml import Map, Seq
 
 _SOCKET_CALLS = ("socket", "socketpair")
-_MAX_ERRNO = 4095
+_NO_CONDITION = ("call", "errno", "why")
 
 
 class SyscallBuilder:
@@ -30,12 +32,15 @@ class SyscallBuilder:
         """The policy of one type; `why` and `at` are the type's own, for what is allowed by name alone."""
         rules: dict[tuple[str, tuple[Condition, ...], Verdict], SyscallRule] = {}
         body = body if body is not None else Map(at)
-        for call, place in self._allowed(body, at):
-            rule = SyscallRule(call, ALLOWED, (), why, place)
-            rules.setdefault((call, (), ALLOWED), rule)
+        always = dict(self._allowed(body, at))
+        for call, place in always.items():
+            rules[call, (), ALLOWED] = SyscallRule(call, ALLOWED, (), why, place)
         for key, action in (("allow-when", Action.ALLOW), ("deny", Action.ERRNO)):
             for entry, place in zip(body[key], body[key].items_at, strict=True) if key in body else ():
                 for rule in self._conditional(entry, place, action):
+                    if action is Action.ALLOW and rule.call in always:
+                        message = f"`{rule.call}` is allowed without a condition, so this one says nothing"
+                        self.report.error(entry.values_at["call"], message, f"it is allowed at {always[rule.call]}")
                     rules[rule.call, rule.conditions, rule.verdict] = rule
         for rule in self._sockets(sockets):
             rules[rule.call, rule.conditions, rule.verdict] = rule
@@ -86,6 +91,9 @@ class SyscallBuilder:
             verdict = self._errno(entry, "errno", "EPERM")
         elif "errno" in entry:
             self.report.error(entry.keys_at["errno"], "`errno` belongs to `deny`")
+        if action is Action.ALLOW and entry.keys() <= set(_NO_CONDITION):
+            self.report.error(at, "a condition is missing", "what is allowed without one is listed under `allow`")
+            return
         names, places = entry["call"], [entry.values_at["call"]]
         if isinstance(names, Seq):
             places = names.items_at
@@ -94,71 +102,90 @@ class SyscallBuilder:
                 if call in _SOCKET_CALLS and action is Action.ALLOW:
                     self.report.error(place, f"`{call}` is decided by `sockets`", "list the address families there")
                     continue
-                conditions = tuple(sorted(self._conditions(call, entry), key=lambda c: c.argument))
-                indices = [condition.argument for condition in conditions]
-                if len(set(indices)) != len(indices):
-                    self.report.error(at, f"two conditions on one argument of `{call}`")
-                yield SyscallRule(call, verdict, conditions, entry["why"], at)
+                conditions = self._conditions(call, entry, at)
+                if conditions is not None:
+                    yield SyscallRule(call, verdict, conditions, entry["why"], at)
 
-    def _conditions(self, call: str, entry: Map) -> Iterable[Condition]:
+    def _conditions(self, call: str, entry: Map, at: Position) -> tuple[Condition, ...] | None:
+        """The conditions of a rule; None (noted) when one of them is wrong, since without it the rule says more."""
+        found: dict[int, Condition] = {}
+        whole = True
         for key, value in entry.items():
-            if key in ("call", "errno", "why"):
+            if key in _NO_CONDITION:
                 continue
-            try:
-                index, width = argument(call, key)
-            except KeyError:
-                known = [*arguments_of(call), *(f"arg{n}" for n in range(6))]
-                self.report.unknown(entry.keys_at[key], f"argument of `{call}`", key, known)
-                continue
-            condition = self._condition(call, key, index, width, value, entry.values_at[key])
-            if condition is not None:
-                yield condition
+            condition = self._condition(call, key, value, entry)
+            if condition is None:
+                whole = False
+            elif condition.argument in found:
+                self.report.error(entry.keys_at[key], f"two conditions on one argument of `{call}`")
+            else:
+                found[condition.argument] = condition
+        return tuple(found[index] for index in sorted(found)) if whole else None
 
-    def _condition(self, call: str, key: str, index: int, width: int, value: Any, at: Position) -> Condition | None:
+    def argument(self, call: str, key: str, at: Position) -> tuple[int, int] | None:
+        """(index, width) of an argument, or None (noted); `arg0` has the width of the named argument that it is."""
+        try:
+            index, width = argument(call, key)
+        except KeyError:
+            self.report.unknown(at, f"argument of `{call}`", key, [*arguments_of(call), *(f"arg{n}" for n in range(6))])
+            return None
+        named = (argument(call, other) for other in arguments_of(call))
+        return index, min([width, *(narrow for place, narrow in named if place == index)])
+
+    def number(self, call: str, key: str, width: int, value: Any, at: Position) -> int | None:
+        """A number, or the value of a constant of this argument; None (noted) where it is unknown or does not fit."""
+        number = value
+        if isinstance(value, str):
+            try:
+                number = constant(call, key, value)
+            except KeyError:
+                self.report.unknown(at, f"constant for `{key}` of `{call}`", value, constants_of(call, key))
+                return None
+        if not 0 <= number < 1 << width:
+            self.report.error(at, f"{value} does not fit the {width}-bit argument `{key}` of `{call}`")
+            return None
+        return int(number)
+
+    def _condition(self, call: str, key: str, value: Any, entry: Map) -> Condition | None:
+        at = entry.values_at[key]
+        known = self.argument(call, key, entry.keys_at[key])
+        if known is None:
+            return None
+        index, width = known
         top = (1 << width) - 1
-        if isinstance(value, Map):
-            form = next(iter(value))
-            if form in ("none-of", "all-of"):
-                flags = 0
-                for number in self._numbers(call, key, width, value[form], value.values_at[form]):
-                    flags |= number
-                if flags == 0:
-                    self.report.error(at, f"`{form}` names no bit of `{key}`")
-                    return None
-                return Condition(index, width, (), ((flags, 0 if form == "none-of" else flags),))
-            if form == "not":
-                numbers = sorted(set(self._numbers(call, key, width, value[form], value.values_at[form])))
-                return Condition(index, width, _gaps(numbers, top)) if numbers else None
-            if form == "from" or form == "to":
-                low, high = value["from"], value["to"]
-                if not 0 <= low <= high <= top:
-                    self.report.error(at, f"{low} to {high} is no range of a {width}-bit argument")
-                    return None
-                return Condition(index, width, ((low, high),))
+        if not isinstance(value, Map):
+            numbers = self._numbers(call, key, width, value, at)
+            return None if numbers is None else Condition(index, width, _merged((n, n) for n in numbers))
+        if "from" in value:
+            low, high = value["from"], value["to"]
+            if not 0 <= low <= high <= top:
+                self.report.error(at, f"{low} to {high} is no range of a {width}-bit argument")
+                return None
+            return Condition(index, width, ((low, high),))
+        if "mask" in value:
             mask, wanted = value["mask"], value["is"]
             if not (0 < mask <= top and 0 <= wanted <= top) or wanted & ~mask:
-                self.report.error(
-                    at, "no argument can have these bits: `is` must lie within `mask`, and both in the argument"
-                )
+                message = "no argument can have these bits: `is` must lie within `mask`, and both in the argument"
+                self.report.error(at, message)
                 return None
             return Condition(index, width, (), ((mask, wanted),))
-        numbers = sorted(set(self._numbers(call, key, width, value, at)))
-        return Condition(index, width, _merged((n, n) for n in numbers)) if numbers else None
+        ((form, listed),) = value.items()
+        numbers = self._numbers(call, key, width, listed, value.values_at[form])
+        if numbers is None:
+            return None
+        if form == "not":
+            return Condition(index, width, _gaps(sorted(numbers), top))
+        if 0 in numbers:
+            self.report.error(at, f"`{form}` tests bits, and 0 has none")
+            return None
+        flags = reduce(or_, numbers)
+        return Condition(index, width, (), ((flags, 0 if form == "none-of" else flags),))
 
-    def _numbers(self, call: str, key: str, width: int, value: Any, at: Position) -> Iterable[int]:
-        places = value.items_at if isinstance(value, Seq) else [at]
-        for item, place in zip(value if isinstance(value, Seq) else [value], places, strict=True):
-            number = item
-            if isinstance(item, str):
-                try:
-                    number = constant(call, key, item)
-                except KeyError:
-                    self.report.unknown(place, f"constant for `{key}` of `{call}`", item, constants_of(call, key))
-                    continue
-            if not 0 <= number < 1 << width:
-                self.report.error(place, f"{item} does not fit the {width}-bit argument `{key}` of `{call}`")
-                continue
-            yield number
+    def _numbers(self, call: str, key: str, width: int, value: Any, at: Position) -> set[int] | None:
+        """The numbers that are listed; None when one of them is wrong: no condition is built of the rest."""
+        listed = zip(value, value.items_at, strict=True) if isinstance(value, Seq) else [(value, at)]
+        numbers = [self.number(call, key, width, item, place) for item, place in listed]
+        return None if None in numbers else {number for number in numbers if number is not None}
 
     def _sockets(self, sockets: Sockets) -> Iterable[SyscallRule]:
         if sockets.families == frozenset(FAMILIES):
