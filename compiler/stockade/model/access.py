@@ -60,4 +60,4 @@ def words(access: int, limit: int = 4) -> str:
     spelled = spell(access)
     parts = [f"{name} {{ {' '.join(permissions)} }}" for name, permissions in list(spelled.items())[:limit]]
     more = len(spelled) - limit
-    return ", ".join(parts) + (f" and {more} more classes" if more > 0 else "")
+    return ", ".join(parts) + (f" and {more} more class{'es' if more > 1 else ''}" if more > 0 else "")
