@@ -60,7 +60,7 @@ def test_nothing_is_wider(ours: Binary, decided: dict[str, Any], parent: Mapping
 def test_everything_narrower_is_promised(
     ours: Binary, decided: dict[str, Any], denied: Mapping[tuple[str, str], int], parent: Mapping[str, str]
 ) -> None:
-    """Own domains stand beside the type they narrow as objects; as subjects their container files say what they lose."""
+    """Own domains stand beside the type they narrow as objects; what they lose as subjects their files say."""
     unexplained, total, narrower = [], 0, 0
     targets = {label: [label, *(own for own, of in parent.items() if of == label)] for label in decided["types"]}
     for subject, reached in decided["allow"].items():

@@ -55,10 +55,8 @@ class Source:
             raise ValueError(f"{at}: the value ends on another line")
         if rest[0] in "\"'":
             return rest[: rest.index(rest[0], 1) + 1]
-        return rest[: min([rest.index(mark) for mark in (",", "}", "]", ": ") if mark in rest] or [len(rest)])].rstrip(":")
-
-    def within(self, file: str, position: Position) -> bool:
-        return position.file == file
+        ends = [rest.index(mark) for mark in (",", "}", "]", ":", " #") if mark in rest]
+        return rest[: min([*ends, len(rest)])].rstrip()
 
     def mutant(self, *edits: Edit) -> list[SourceFile]:
         """The files with these edits made; two of them may share a line where they do not touch."""

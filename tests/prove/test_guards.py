@@ -36,7 +36,8 @@ def _without(source: Source, clause: Map, key: str, kind: str, name: str, member
     if kind == "only":
         new = f"[{', '.join([*_listed(value), name])}]"
     elif isinstance(value, Map):
-        new = f"{{of: [{', '.join(_listed(value['of']))}], except: [{', '.join([*_listed(value['except']), name])}]}}"
+        left_out = [*_listed(value["except"]), name]
+        new = f"{{of: [{', '.join(_listed(value.get('of', 'subjects')))}], except: [{', '.join(left_out)}]}}"
     elif key == "who":
         new = f"{{of: [{', '.join(_listed(value))}], except: {name}}}"
     else:
@@ -53,7 +54,7 @@ def _promises(source: Source) -> Iterator[tuple[str, str, Map]]:
 
 
 def test_every_subject_of_every_label_promise(source: Source, policy: Policy) -> None:
-    """One subject is taken out of all promises at a time. A promise that no longer loads is set aside with its fault."""
+    """One subject is taken out of all promises at a time. A promise that no longer loads is set aside."""
     names = names_of(policy.host)
     cases: dict[str, list[Edit]] = {}
     for name, kind, clause in _promises(source):
@@ -77,7 +78,7 @@ def test_every_subject_of_every_label_promise(source: Source, policy: Policy) ->
             left = missed
     assert survivors == []
     assert count > 700
-    assert len(cases) == len(policy.host.subjects)
+    assert cases.keys() >= policy.host.subjects.keys()
 
 
 def test_every_container_of_every_action_promise(source: Source, policy: Policy, compiled: Compiled) -> None:

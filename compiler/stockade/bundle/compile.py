@@ -16,6 +16,7 @@ from stockade.oci.build import to_json, to_runtime_spec
 from stockade.seccomp.cbpf import compile_filter
 from stockade.seccomp.oci import to_oci
 from stockade.selinux import toolchain
+from stockade.selinux.attributes import membership
 from stockade.selinux.cil import Writer
 from stockade.selinux.libsepol import CilError, compile_cil
 from stockade.selinux.module import build_pp
@@ -62,7 +63,7 @@ def compile_policy(policy: Policy, jobs: int = 2) -> Compiled:
     cil += [(f"containers/{name}/selinux.cil", text) for name, text in blocks.items() if name in writer.owners]
     with ThreadPoolExecutor(max(1, jobs)) as pool:
         # checkmodule and semodule_package are programs of their own, so they run while the rest is compiled here.
-        modules = {container.name: _module(pool, policy, container) for container in types}
+        modules = {container.name: _module(pool, policy, container, writer) for container in types}
         filters = {
             (container.name, arch): compile_filter(container.syscalls, arch)
             for container in types
@@ -96,8 +97,11 @@ def compile_policy(policy: Policy, jobs: int = 2) -> Compiled:
     return Compiled(tuple(artefacts), tuple(cil), compiled.policy, filters, profiles, specs)
 
 
-def _module(pool: Executor, policy: Policy, container: ContainerType) -> tuple[bytes, bytes, Future[bytes]]:
-    te, fc = type_te(policy, container), type_fc(container)
+def _module(
+    pool: Executor, policy: Policy, container: ContainerType, writer: Writer
+) -> tuple[bytes, bytes, Future[bytes]]:
+    sets = membership(writer.attributes.members, container.domain)
+    te, fc = type_te(policy, container, sets), type_fc(container)
     return te, fc, pool.submit(build_pp, te, fc)
 
 

@@ -10,6 +10,7 @@ from stockade.model.host import Rule
 from stockade.model.names import CAPABILITIES, FAMILIES
 from stockade.model.policy import Policy
 from stockade.model.promise import ActionPromise, LabelPromise
+from stockade.model.syscalls import numbers
 from stockade.seccomp.explain import explain
 
 
@@ -65,7 +66,8 @@ def _sections(policy: Policy, container: ContainerType) -> Iterator[tuple[str, l
 
 def _syscalls(container: ContainerType) -> Iterator[str]:
     said = explain(container.syscalls)
-    yield f"- always: {len(said.allowed)} calls"
+    there = frozenset().union(*(numbers(arch) for arch in container.architectures))
+    yield f"- always: {len(there.intersection(said.allowed))} calls"
     yield from (f"- {sentence}: {why}" for sentence, why in (*said.conditional, *said.refused))
     yield f"- {said.otherwise}"
     yield f"- architectures: {_words(container.architectures)}; every other is killed, x32 among them"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from stockade.model.layers import capability_access, socket_classes
 from stockade.model.names import CAPABILITIES
 from stockade.model.policy import Policy
 from stockade.model.seccomp import SyscallPolicy
+from stockade.oci.check import FLAGS
 from stockade.oci.narrow import narrower
 from stockade.prove.labels import names_of
 from stockade.seccomp.narrow import wider
@@ -93,3 +95,17 @@ def loose_layers(policy: Policy, table: Grants) -> Iterator[Finding]:
                     f"lists under `{key}`",
                     f"say `within: {key}` in the rule, or list it in the container type",
                 )
+
+
+def unknown_options(policy: Policy) -> Iterator[Finding]:
+    """Mount options that no runtime knows, where they were written; a type that inherits the mount is not asked."""
+    for container in policy.containers.values():
+        for mount in container.mounts:
+            if mount.at.file != container.at.file:
+                continue
+            for option in mount.options:
+                if option not in FLAGS:
+                    hint = difflib.get_close_matches(option, FLAGS, 1)
+                    yield Finding(
+                        mount.at, f"unknown mount option `{option}`", f"did you mean `{hint[0]}`?" if hint else ""
+                    )

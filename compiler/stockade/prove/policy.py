@@ -11,10 +11,13 @@ from stockade.model.policy import Policy
 from stockade.oci.prove import prove_oci as prove_spec
 from stockade.prove.actions import action_promises
 from stockade.prove.binary import disagreements
-from stockade.prove.containers import loose_layers, widenings
+from stockade.prove.containers import loose_layers, unknown_options, widenings
 from stockade.prove.labels import broken_promises, incomplete_promises
+from stockade.seccomp.emulate import BadProgram
 from stockade.seccomp.prove import Disagreement, prove_filter
+from stockade.seccomp.runtime import Ambiguous
 from stockade.seccomp.runtime import prove_oci as prove_profile
+from stockade.seccomp.symbolic import Unprovable
 from stockade.selinux.binary import Binary
 from stockade.selinux.libsepol import Decisions
 
@@ -26,6 +29,7 @@ def source_findings(policy: Policy, table: Grants) -> list[Finding]:
         *incomplete_promises(policy, table),
         *widenings(policy, table),
         *loose_layers(policy, table),
+        *unknown_options(policy),
     ]
 
 
@@ -42,11 +46,11 @@ def artefact_faults(policy: Policy, table: Grants, compiled: Compiled) -> Iterat
         for arch in container.architectures:
             try:
                 prove_filter(container.syscalls, arch, compiled.filters[container.name, arch])
-            except Disagreement as fault:
+            except (Disagreement, BadProgram, Unprovable) as fault:
                 yield f"seccomp.{arch}.bpf of `{container.name}`: {fault}"
         try:
             prove_profile(container.syscalls, compiled.profiles[container.name], container.architectures)
-        except Disagreement as fault:
+        except (Disagreement, Ambiguous, Unprovable) as fault:
             yield f"seccomp.json of `{container.name}`: {fault}"
         for fault_text in prove_spec(container, compiled.specs[container.name]):
             yield f"oci.json of `{container.name}`: {fault_text}"

@@ -13,10 +13,11 @@ from stockade.selinux.cil import own_domains
 from stockade.selinux.text import by_permissions, comment
 
 
-def type_te(policy: Policy, container: ContainerType) -> bytes:
+def type_te(policy: Policy, container: ContainerType, sets: Iterable[str]) -> bytes:
     """`selinux.te`: what the type's domain may do, and what others may do to a domain that the module declares.
 
-    Everything is written out in types and permissions, so that the module needs no set or verb of the host's policy.
+    Rules are written out in types and permissions. `sets` are the host's sets that a declared domain joins, as its
+    constraints and promises speak of sets.
     """
     label = container.domain
     declares = own_domains(policy).get(label) == container.name
@@ -38,11 +39,13 @@ def type_te(policy: Policy, container: ContainerType) -> bytes:
     lines = comment("#", container.at, container.why)
     lines += [f"module {container.name.replace('-', '_')} {policy.host.version};", "", "require {"]
     lines += [f"  type {name};" for name in sorted(used - ({label} if declares else set()))]
+    lines += [f"  attribute {name};" for name in sorted(sets)] if declares else []
     for classes, _ in by_permissions(access):
         lines += [f"  class {name} {{ {' '.join(sorted(CLASSES[name]))} }};" for name in classes]
     lines += [f"  role {PROCESS_ROLE};", "}", ""]
     if declares:
-        lines += [f"type {label};", f"role {PROCESS_ROLE} types {label};", ""]
+        lines += [f"type {label};", f"typeattribute {label} {', '.join(sorted(sets))};"]
+        lines += [f"role {PROCESS_ROLE} types {label};", ""]
     return ("\n".join([*lines, *body]) + "\n").encode()
 
 

@@ -91,11 +91,10 @@ class ContainerBuilder:
         sets = {name: listed(value[name]) for name in CAPABILITY_SETS}
         for inner, outer in (("effective", "permitted"), ("permitted", "bounding"), ("ambient", "permitted")):
             if extra := sets[inner] - sets[outer]:
-                message = f"`{inner}` has {', '.join(sorted(extra))}, which `{outer}` has not"
+                message = f"`{inner}` has {_some(extra)}, which `{outer}` has not"
                 self.report.error(value.keys_at[inner], message)
         if extra := sets["ambient"] - sets["inheritable"]:
-            names = ", ".join(sorted(extra))
-            self.report.error(value.keys_at["ambient"], f"`ambient` has {names}, which `inheritable` has not")
+            self.report.error(value.keys_at["ambient"], f"`ambient` has {_some(extra)}, which `inheritable` has not")
         return sets
 
     def _namespaces(self, body: Map, partial: bool) -> Namespaces:
@@ -117,7 +116,8 @@ class ContainerBuilder:
             except ValueError as error:
                 self.report.error(section.values_at[file], f"`{file}`: {error}")
         swap, limit = found.get("memory.swap.max"), found.get("memory.max")
-        if swap is not None and limit is None and ("memory.max" not in section or "memory.max" in found):
+        lost = body.partial or ("memory.max" in section and "memory.max" not in found)
+        if swap is not None and limit is None and not lost:
             self.report.error(section.keys_at["memory.swap.max"], "a limit on swap needs `memory.max` beside it")
         return found
 
@@ -222,3 +222,8 @@ def _items(value: Any) -> list[tuple[Any, Position]]:
 
 def _limit(value: int | str) -> int | None:
     return None if value == "unlimited" else units.size(value)
+
+
+def _some(names: frozenset[str]) -> str:
+    shown = ", ".join(sorted(names)[:4])
+    return f"{shown} and {len(names) - 4} more" if len(names) > 4 else shown

@@ -58,8 +58,8 @@ class Diagnostics:
     """Collects faults while a policy is read, so that one never hides another.
 
     What could not be read is left out, and `doubtful` keeps the names that it may have declared: a name that is unknown
-    only because its declaration was left out is no second fault. `incomplete` has the folders of which something was
-    left out: checks that all of it adds up to something mean nothing there.
+    only because its declaration was left out is no second fault. `incomplete` has the folders, and the sections of
+    files, of which something was left out: checks that all of it adds up to something mean nothing there.
     """
 
     def __init__(self) -> None:
@@ -72,11 +72,11 @@ class Diagnostics:
         """Note a fault and go on."""
         self.found.append(Finding(at, message, hint))
 
-    def unknown(self, at: Position, what: str, name: str, known: Iterable[str]) -> None:
-        """Note a name that stands for nothing, with the nearest one that does."""
+    def unknown(self, at: Position, what: str, name: str, known: Iterable[str], of: str = "") -> None:
+        """Note a name that stands for nothing (of whatever `of` says), with the nearest one that does."""
         if name.removeprefix("@") in self.doubtful:
             return
-        self.error(at, f"unknown {what} `{name}`", nearest(name, known))
+        self.error(at, f"unknown {what} `{name}`{of and f' of {of}'}", nearest(name, known))
 
     def raise_if_any(self) -> None:
         """Raise `PolicyError` when anything was found; what was left out is a fault even if nothing said so."""

@@ -14,6 +14,7 @@ from stockade.source.shape import Fault, check_shape
 from stockade.source.yaml import Map, Seq, read_documents
 
 _KIND = {"host": "host", "containers": "container", "actions": "action", "promises": "promise"}
+_HOMES = {"container": "containers", "action": "actions", "promise": "promises"}
 FOLDERS = tuple(_KIND)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
 
@@ -42,6 +43,13 @@ def read_all(files: list[SourceFile], report: Diagnostics) -> dict[str, list[Map
             kind = _KIND[top]
             if kind == "container" and "groups" in document and "container" not in document:
                 kind = "groups"
+            strayed = [key for key, home in _HOMES.items() if key in document and home != top]
+            if strayed and kind not in document:
+                message = f"`{strayed[0]}` begins a file of `{_HOMES[strayed[0]]}/`, and this one is in `{top}/`"
+                report.error(document.keys_at[strayed[0]], message)
+                report.incomplete.add(top)
+                report.doubtful |= _words(document)
+                continue
             faults = check_shape(kind, document, report)
             if faults:
                 report.incomplete.add(top)
@@ -49,6 +57,7 @@ def read_all(files: list[SourceFile], report: Diagnostics) -> dict[str, list[Map
                 found[kind].append(document)
     if not files:
         report.error(Position(".", 1, 1), "no policy here: no .yaml file in any of " + ", ".join(FOLDERS))
+        report.incomplete |= {"host", "containers"}
     return found
 
 
@@ -57,7 +66,7 @@ def _without(kind: str, document: Map, faults: list[Fault], report: Diagnostics)
     document.partial = True
     if kind == "promise":
         return False
-    if kind == "action" or not _is_text(document, kind):
+    if kind == "action" or (kind == "container" and ("container" not in document or ("container",) in faults)):
         report.doubtful |= _words(document)
         return False
     entries = {"host": (*SECTIONS, *LISTS), "container": MERGED, "groups": ("groups",)}[kind]
@@ -68,15 +77,12 @@ def _without(kind: str, document: Map, faults: list[Fault], report: Diagnostics)
         if len(fault) == 1 or not isinstance(section, Map | Seq):
             report.doubtful |= _words(document.pop(str(fault[0])))
         elif isinstance(section, Map) and fault[1] in section:
-            report.doubtful |= {str(fault[1])} | (_words(section.pop(str(fault[1]))) if kind == "host" else set())
-        elif isinstance(section, Seq) and isinstance(fault[1], int):
+            lost = section.pop(str(fault[1]))
+            report.doubtful |= {*_words(fault[1]), *(_words(lost) if kind == "host" else ())}
+            report.incomplete.add(str(fault[0]))
+        elif isinstance(section, Seq) and isinstance(fault[1], int) and fault[1] < len(section):
             del section[fault[1]], section.items_at[fault[1]]
     return True
-
-
-def _is_text(document: Map, kind: str) -> bool:
-    """Whether a document has what it is known by."""
-    return kind != "container" or isinstance(document.get("container"), str)
 
 
 def _last_first(fault: Fault) -> tuple[str, int, str]:
@@ -87,10 +93,10 @@ def _last_first(fault: Fault) -> tuple[str, int, str]:
 def _words(value: object) -> set[str]:
     """Every key and text in a value."""
     if isinstance(value, dict):
-        return {str(key) for key in value}.union(*(_words(v) for v in value.values()))
+        return set().union(*map(_words, value.keys()), *(_words(v) for v in value.values()))
     if isinstance(value, list):
         return set().union(*(_words(v) for v in value))
-    return {str(value)}
+    return {str(value), str(value).lower().replace("_", "-")}
 
 
 def by_name(documents: list[Map], report: Diagnostics) -> dict[str, Map]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from stockade.model.access import NOTHING, words
+from stockade.model.access import NOTHING
 from stockade.model.host import Labels, Part, Rule
 from stockade.model.layers import capability_access, family_access
 from stockade.model.names import CAPABILITIES, FAMILIES
@@ -54,9 +54,9 @@ def narrowed_rules(domain: Domain, rules: Sequence[Rule], report: Diagnostics, *
         access = rule.access & (listed | ~_LAYERED)
         if access:
             yield from _without_drops(domain, rule, access, effective)
-    for (dropped, what, at), used in zip(domain.drops, effective, strict=True):
+    for (_, what, at), used in zip(domain.drops, effective, strict=True):
         if not used and whole:
-            report.error(at, f"takes nothing away: the parent has no {words(dropped, 1)} to {what}")
+            report.error(at, f"takes nothing away: the parent has none of this on {what}")
 
 
 def _without_drops(domain: Domain, rule: Rule, access: int, effective: list[bool]) -> Iterator[Rule]:

@@ -51,6 +51,9 @@ class HostBuilder:
         self.objects: dict[str, Object] = {}
         for document in documents:
             self._collect(document)
+        if not (any(self.named.values()) or any(self.lists.values()) or "host" in report.incomplete):
+            report.error(Position("host", 1, 1), "nothing is said of the host")
+            report.incomplete.add("host")
         self._declare()
 
     def _collect(self, document: Map) -> None:
@@ -129,6 +132,7 @@ class HostBuilder:
         paths: dict[str, Position] = {}
         defaults: list[Object] = []
         things: list[Subject | Object] = sorted([*self.subjects.values(), *self.objects.values()], key=lambda t: t.at)
+        things.sort(key=lambda t: isinstance(t, Subject) and t.declared_by is not None)
         for thing in things:
             for label in (thing.label, *thing.aliases):
                 if label in seen:
@@ -169,12 +173,9 @@ class HostBuilder:
         rules += [rule for body, at in self.lists["quiet"] for rule in self._rule(body, at, domains, audit=False)]
         whole = not (self.report.incomplete & {"host", "containers"})
         whole = whole and not (self.scope.unresolved or self.vocabulary.unresolved)
-        rules += [
-            extra
-            for domain in domains.values()
-            if domain.parent
-            for extra in narrowed_rules(domain, rules, self.report, whole=whole)
-        ]
+        for domain in domains.values():  # parents first, so that a type may narrow one that narrows another
+            if domain.parent:
+                rules += list(narrowed_rules(domain, rules, self.report, whole=whole))
         header = self.header
         return Host(
             name=header["name"],
@@ -194,7 +195,9 @@ class HostBuilder:
         )
 
     def _rule(self, body: Map, at: Position, domains: Mapping[str, Domain], audit: bool = True) -> Iterator[Rule]:
+        before = self.scope.unresolved
         who = self.scope.grantees(body["who"], body.values_at["who"])
+        whole = self.scope.unresolved == before
         what = self.scope.labels(body["what"], body.values_at["what"], "objects")
         access, verbs = self.vocabulary.access(body)
         rule = Rule(who=who, what=what, access=access, verbs=verbs, audit=audit, why=body["why"], at=at)
@@ -204,14 +207,13 @@ class HostBuilder:
             return
         for label in sorted(frozenset().union(*(part.members for part in who.parts))):
             if label not in domains:
-                if "containers" not in self.report.incomplete:
+                if whole and "containers" not in self.report.incomplete:
                     self.report.error(body.values_at["within"], f"`{label}` is the domain of no container type")
                 continue
             allowed = access & layer_access(domains[label], layer)
             if allowed:
                 alone = Labels((Part(domains[label].subject, frozenset([label])),))
-                whole = verbs if allowed == access else ()
-                yield replace(rule, who=alone, access=allowed, verbs=whole)
+                yield replace(rule, who=alone, access=allowed, verbs=verbs if allowed == access else ())
 
     def _one(self, body: Map, key: str, known: Mapping[str, Any], kind: str) -> str:
         """The label of one named thing, an empty text (noted) when there is no such thing."""

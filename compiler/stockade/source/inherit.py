@@ -58,15 +58,18 @@ def inherit(documents: Mapping[str, Map], report: Diagnostics) -> dict[str, Map]
         resolve(name)
     for document in done.values():
         _complete(document, report)
+        if document.partial:
+            report.incomplete.add("containers")
     return done
 
 
 def _complete(document: Map, report: Diagnostics) -> None:
     """Every type says everything that has no safe default; what was left out for a fault is filled, to go on."""
+    was_partial = document.partial
     for key, value in _NEEDED.items():
         if key in document:
             continue
-        if not document.partial:
+        if not (was_partial or "extends" in document):
             report.error(document.at, f"missing key `{key}`", "a type that extends no other says it all")
         document.partial = True
         if isinstance(value, dict):
@@ -135,10 +138,12 @@ def domains(types: Iterable[ContainerType], documents: Mapping[str, Map], report
                 report.error(selinux.values_at["domain"], message)
             owners.setdefault(container.domain, container.name)
         elif "process" not in selinux and not documents[container.name].partial:
-            report.error(selinux.at, "missing key `process` (an existing label) or `domain` (one of its own)")
+            report.incomplete.add("containers")
+            if "extends" not in documents[container.name]:
+                report.error(selinux.at, "missing key `process` (an existing label) or `domain` (one of its own)")
         elif "may-not" in selinux:
             report.error(selinux.keys_at["may-not"], "`may-not` needs a `domain` of the type's own to take away from")
-        if "files" not in selinux and not documents[container.name].partial:
+        if "files" not in selinux and not (documents[container.name].partial or container.extends):
             report.error(selinux.at, "missing key `files`: the label of the container's files")
     for container in sorted(by_name.values(), key=lambda t: (_depth(t, by_name), t.name)):
         own = owners.get(container.domain)

@@ -40,7 +40,7 @@ def build(files: list[SourceFile]) -> Policy:
     actions = promises.actions(by_kind["action"])
     promised = promises.promises(by_kind["promise"], actions)
     default = host.header["default-container"]
-    if host.header and default not in types:
+    if default not in types and "default-container" in host.header.values_at:
         report.unknown(host.header.values_at["default-container"], "container type", default, types)
     report.raise_if_any()
     return Policy(resolved, dict(sorted(types.items())), actions, promised, default)
@@ -58,9 +58,10 @@ def _join(host: HostBuilder, found: dict[str, Domain], documents: dict[str, Map]
         domain.subject = subjects.get(domain.label, domain.subject)
     for body in documents.values():
         selinux: Map = body["selinux"]
-        if "process" in selinux and selinux["process"] not in subjects:
+        if "process" in selinux and selinux["process"] not in subjects and "subjects" not in report.incomplete:
             report.unknown(selinux.values_at["process"], "label of a subject", selinux["process"], subjects)
-        if "files" in selinux and selinux["files"] not in objects:
+            report.incomplete.add("containers")
+        if "files" in selinux and selinux["files"] not in objects and "objects" not in report.incomplete:
             report.unknown(selinux.values_at["files"], "label of an object", selinux["files"], objects)
     for name, label in sorted(own.items()):
         selinux = documents[name]["selinux"]

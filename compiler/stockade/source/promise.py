@@ -114,7 +114,7 @@ class PromiseBuilder:
         """Everyone but those who alone may: of the subjects, or of all labels when objects are among those named."""
         named = frozenset().union(*(part.members for part in who.parts))
         universe = "subjects" if named <= self.scope.universe("subjects") else "everything"
-        words = "-".join(part.name for part in who.parts)
+        words = "-".join(sorted(part.name for part in who.parts))
         return Labels((Part(f"{universe}-but-{words}", self.scope.universe(universe) - named),))
 
     def _action_promise(
@@ -142,7 +142,7 @@ class PromiseBuilder:
                 self.report.unknown(place, "container type", name, self.containers)
         if kind == "only":
             containers = set(self.containers) - containers
-            if not containers:
+            if not containers and "containers" not in self.report.incomplete:
                 self.report.error(clause.values_at["container"], "this promise speaks of nobody")
         return ActionPromise(
             name=body["promise"],

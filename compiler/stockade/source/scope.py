@@ -90,7 +90,7 @@ class Scope:
     def labels(self, value: Any, at: Position, universe: str) -> Labels:
         """A set expression; `universe` is what `except` without `of` subtracts from."""
         if not isinstance(value, Map):
-            return Labels(tuple(self._parts(value, at)))
+            return Labels(tuple(sorted(self._parts(value, at), key=lambda part: part.name)))
         before = self.unresolved
         left_out = list(self._parts(value["except"], value.values_at["except"]))
         but_itself = any(part.itself for part in left_out)
@@ -98,7 +98,7 @@ class Scope:
         whole = [Part(universe, self.universe(universe))]
         if "of" in value:
             whole = list(self._parts(value["of"], value.values_at["of"]))
-        words = "-".join(part.name for part in left_out if not part.itself)
+        words = "-".join(sorted(part.name for part in left_out if not part.itself))
         for part in left_out if self.unresolved == before else ():
             if not part.itself and not any(part.members & w.members or w.itself for w in whole):
                 self.report.error(value.values_at["except"], f"`{part.name}` is not among what it is taken from")
@@ -120,7 +120,7 @@ class Scope:
             if part.name in names:
                 self.report.error(at, f"`{part.name}` narrows another type", "say what it may do in its container file")
         return Labels(
-            tuple(Part(part.name, part.members - self.narrowed.keys(), part.itself) for part in labels.parts),
+            tuple(Part(part.name, part.members.difference(self.narrowed), part.itself) for part in labels.parts),
             labels.but_itself,
         )
 

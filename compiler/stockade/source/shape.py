@@ -16,6 +16,7 @@ from stockade.source.yaml import Map, Seq
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
 
+NOT_BLANK = r"\S"
 SCHEMAS = Path(__file__).parent / "schemas"
 _TYPES = {
     "object": "a mapping",
@@ -96,18 +97,23 @@ def _explain(error: Any, document: Map, report: Diagnostics) -> Iterator[Fault]:
             report.error(at, f"missing key `{key}`", _described(error.schema, key))
         case "type":
             words = _TYPES[error.validator_value]
-            hint = "put it in quotes to make it text" if words == "text" and _is_plain(instance) else ""
+            values = error.schema.get("enum")
+            hint = nearest(str(instance), values) if values else str(error.schema.get("description", ""))
             report.error(at, f"expected {words}, found {_found(instance)}", hint)
-        case "enum":
+        case "enum" if isinstance(instance, str):
             known = list(map(str, error.validator_value))
             report.error(at, f"unknown value {_found(instance)}", nearest(str(instance), known))
         case "const":
             report.error(at, f"expected `{_shown(error.validator_value)}`, found {_found(instance)}")
+        case "pattern" if error.validator_value == NOT_BLANK:
+            report.error(at, "must not be empty")
         case "pattern":
             report.error(at, f"`{_shown(instance)}` is not in the right form: {_pattern_words(error)}")
+        case "not":
+            report.error(at, f"`{_shown(instance)}` has a meaning of its own; choose another name")
         case "minLength" | "minItems" | "minProperties":
             report.error(at, "must not be empty")
-        case "minimum" | "maximum":
+        case "minimum" | "maximum" if isinstance(instance, int):
             word = "at least" if error.validator == "minimum" else "at most"
             report.error(at, f"{_shown(instance)} is out of range: {word} {error.validator_value}")
         case "uniqueItems":
@@ -115,7 +121,10 @@ def _explain(error: Any, document: Map, report: Diagnostics) -> Iterator[Fault]:
                 if item in instance[:index]:
                     report.error(instance.items_at[index], f"{_found(item)} is listed twice")
         case "oneOf":
-            report.error(at, "expected either " + " or ".join(str(s["title"]) for s in error.validator_value))
+            forms = " or ".join(str(s["title"]) for s in error.validator_value)
+            report.error(at, f"expected either {forms}, and not both")
+        case "enum" | "minimum" | "maximum":
+            pass  # of the wrong type, which is said already
         case _:
             report.error(at, str(error.message))
 
@@ -159,8 +168,12 @@ def _explain_choice(error: Any, at: Position, document: Map, report: Diagnostics
         return
     yield tuple(error.absolute_path)
     words = [str(v) for s in schemas for v in (s.get("enum") or [s["const"]] if {"enum", "const"} & s.keys() else [])]
+    if isinstance(instance, str) and len(words) > 3:
+        report.error(at, f"unknown value {_found(instance)}", nearest(instance, words))
+        return
     forms = [_TYPES[s["type"]] for s in schemas if "type" in s and "enum" not in s]
-    hint = nearest(str(instance), words) if isinstance(instance, str) and words else ""
+    hint = nearest(str(instance), words) if isinstance(instance, str) else ""
+    hint = hint if hint.startswith("did you mean") else ""
     forms += [f"`{word}`" for word in words] if len(words) < 4 else ["a known word"]
     report.error(at, f"expected {' or '.join(dict.fromkeys(forms))}, found {_found(instance)}", hint)
 
@@ -170,10 +183,6 @@ def _at(document: Map, path: Iterable[str | int]) -> Any:
     for step in path:
         node = node[step]
     return node
-
-
-def _is_plain(instance: Any) -> bool:
-    return isinstance(instance, int | float)
 
 
 def _pattern_words(error: Any) -> str:

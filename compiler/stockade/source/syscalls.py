@@ -127,7 +127,8 @@ class SyscallBuilder:
         try:
             index, width = argument(call, key)
         except KeyError:
-            self.report.unknown(at, f"argument of `{call}`", key, [*arguments_of(call), *(f"arg{n}" for n in range(6))])
+            known = [*arguments_of(call), *(f"arg{n}" for n in range(6))]
+            self.report.unknown(at, "argument", key, known, f"`{call}`")
             return None
         named = (argument(call, other) for other in arguments_of(call))
         return index, min([width, *(narrow for place, narrow in named if place == index)])
@@ -136,10 +137,13 @@ class SyscallBuilder:
         """A number, or the value of a constant of this argument; None (noted) where it is unknown or does not fit."""
         number = value
         if isinstance(value, str):
+            if not constants_of(call, key):
+                self.report.error(at, f"`{key}` of `{call}` has no constants by name; write a number")
+                return None
             try:
                 number = constant(call, key, value)
             except KeyError:
-                self.report.unknown(at, f"constant for `{key}` of `{call}`", value, constants_of(call, key))
+                self.report.unknown(at, "constant", value, constants_of(call, key), f"`{key}` of `{call}`")
                 return None
         if not 0 <= number < 1 << width:
             self.report.error(at, f"{value} does not fit the {width}-bit argument `{key}` of `{call}`")

@@ -20,11 +20,12 @@ class Vocabulary:
         self.report = report
         self.groups: dict[str, tuple[str, ...]] = {}
         self.verbs: dict[str, Verb] = {}
+        self._torn: set[str] = set()
         self.unresolved = 0
 
-    def _unknown(self, at: Position, what: str, name: str, known: Iterable[str]) -> None:
+    def _unknown(self, at: Position, what: str, name: str, known: Iterable[str], of: str = "") -> None:
         self.unresolved += 1
-        self.report.unknown(at, what, name, known)
+        self.report.unknown(at, what, name, known, of)
 
     def add_group(self, name: str, body: Map) -> None:
         """Declare a group of classes."""
@@ -44,10 +45,12 @@ class Vocabulary:
 
     def add_verb(self, name: str, body: Map, at: Position) -> None:
         """Declare a verb from its classes and permissions."""
-        access = NOTHING
+        access, before = NOTHING, self.unresolved
         on: Map = body["on"]
         for key, value in on.items():
             access |= self._permissions(self.classes(key, on.keys_at[key]), key, value, on.values_at[key])
+        if self.unresolved > before:
+            self._torn.add(name)
         self.verbs[name] = Verb(name=name, access=access, why=body["why"], at=at)
 
     def _permissions(self, classes: tuple[str, ...], key: str, value: Any, at: Position) -> int:
@@ -63,7 +66,7 @@ class Vocabulary:
             having = [name for name in classes if permission in CLASSES[name]]
             if not having:
                 known = frozenset().union(*(CLASSES[name] for name in classes))
-                self._unknown(place, f"permission of `{key}`", permission, known)
+                self._unknown(place, "permission", permission, known, f"`{key}`")
             for name in having:
                 chosen |= pair(name, permission)
         return whole & ~chosen if isinstance(value, Map) else chosen
@@ -96,6 +99,7 @@ class Vocabulary:
                 if name not in self.verbs:
                     self._unknown(place, "verb", name, self.verbs)
                     continue
+                self.unresolved += name in self._torn
                 total |= self.verbs[name].access
                 used.append(name)
         if "access" in body:
@@ -104,7 +108,7 @@ class Vocabulary:
                 classes = self.classes(key, written.keys_at[key])
                 total |= self._permissions(classes, key, value, written.values_at[key])
             used = []
-        return total, tuple(used)
+        return total, tuple(sorted(used))
 
 
 def _counted(number: int) -> str:

@@ -230,10 +230,8 @@ def read_documents(file: str, data: bytes, report: Diagnostics) -> list[Map]:
     except _Fault as fault:
         report.error(fault.at, fault.message)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        at = Position(file, mark.line + 1, mark.column + 1) if mark else start
-        begun = f"{error.context}, which begins at line {error.context_mark.line + 1}" if error.context_mark else ""
-        report.error(at, f"not YAML: {error.problem or error.context}", begun)
+        at, hint = _where(file, text, error)
+        report.error(at, f"not YAML: {error.problem or error.context}", hint)
     except yaml.YAMLError as error:
         report.error(start, f"not YAML: {error}".replace("\n", " "))
     return []
@@ -241,3 +239,16 @@ def read_documents(file: str, data: bytes, report: Diagnostics) -> list[Map]:
 
 def _place(file: str, text: str, index: int) -> Position:
     return Position(file, text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
+
+
+def _where(file: str, text: str, error: yaml.MarkedYAMLError) -> tuple[Position, str]:
+    """The place of a fault and a hint; what the end of the file left open is at fault where it was opened."""
+    last = text.count("\n", 0, len(text.rstrip()))
+    mark, begun = error.problem_mark, error.context_mark
+    begun = None if begun is not None and begun.line > last else begun
+    if begun is not None and (mark is None or mark.line > last):
+        return Position(file, begun.line + 1, begun.column + 1), "it is still open at the end of the file"
+    hint = f"{error.context}, which begins at line {begun.line + 1}" if begun is not None else ""
+    if mark is None or mark.line > last:
+        return _place(file, text, len(text.rstrip())), hint
+    return Position(file, mark.line + 1, mark.column + 1), hint

@@ -8,6 +8,7 @@ from stockade.model.syscalls import NATIVE
 from stockade.source.schemas.parts import (
     NAME,
     PATH,
+    RESERVED,
     SET,
     SIZE,
     WHY,
@@ -93,7 +94,11 @@ def container() -> Schema:
     return closed(
         ["container", "why"],
         {
-            "container": text("the type's name: lower case words joined by dashes", pattern=NAME),
+            "container": text(
+                "the type's name: lower case words joined by dashes",
+                pattern=NAME,
+                **{"not": {"enum": [*RESERVED, "all"]}},
+            ),
             "why": WHY,
             "extends": name("the type this one narrows"),
             "widens": {
