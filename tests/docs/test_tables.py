@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from stockade.model.classes import CLASSES
-from stockade.model.names import CAPABILITIES, FAMILIES
+from stockade.model.names import CAPABILITIES, FAMILIES, FILE_SYSTEMS
 from stockade.source.documents import FOLDERS
 
 from .pages import ROOT, key_tables
@@ -74,7 +74,7 @@ def test_a_table_lists_the_keys_of_its_places(page: str, places: tuple[str, ...]
 
 
 def test_every_word_that_a_key_may_have_is_named() -> None:
-    long = {tuple(CLASSES), tuple(CAPABILITIES), tuple(FAMILIES)}
+    long = {tuple(CLASSES), tuple(CAPABILITIES), tuple(FAMILIES), tuple(FILE_SYSTEMS)}
     words = {words for path in SCHEMAS for words in words_of(json.loads(path.read_text()))}
     short = [one for one in words if not any(set(one) <= set(names) for names in long)]
     assert len(short) > 10

@@ -95,6 +95,23 @@ POLICIES: Mapping[str, Callable[[str], str]] = {
     "a file system relabelled": _replaced(r"^(\(genfscon proc .*)proc_t", r"\1any_t"),
     "a file system by task": _replaced(r"^\(fsuse trans tmpfs", "(fsuse task tmpfs"),
     "a file system gone": _replaced(r"^\(genfscon sysfs .*$", ""),
+    "a default level gone": _replaced(r"^\(defaultrange file target low-high\)$", ""),
+    "a default level of the maker": _replaced(
+        r"^\(defaultrange dir target low-high\)$", "(defaultrange dir source low)"
+    ),
+    "a default type": _added("(defaulttype file source)"),
+    "a user's level": _replaced(r"^\(userlevel system_u .*$", "(userlevel system_u (s0 (c1)))"),
+    "a user's range": _replaced(r"^\(userrange system_u .*$", "(userrange system_u ((s0) (s0 (range c0 c9))))"),
+    "another user": _added(
+        "(user other_u)", "(userrole other_u system_r)", "(userlevel other_u (s0))", "(userrange other_u ((s0) (s0)))"
+    ),
+    "another role": _added("(role other_r)", "(roletype other_r container_t)"),
+    "a process's role for a file": _added("(roletype system_r os_t)"),
+    "a process without its role": _replaced(r"^\(roletype system_r bus_t\)$", ""),
+    "a role that may change": _added("(role other_r)", "(roleallow system_r other_r)"),
+    "a denial that nobody hears of": _added("(dontaudit container_t secret_t (file (read)))"),
+    "an ioctl by number": _added("(allowx container_t any_t (ioctl chr_file (0x5401)))"),
+    "an alias gone": _replaced(r"^\(typealias spc_t\)\n\(typealiasactual spc_t control_t\)$", ""),
     "a promise broken, and its neverallow gone": lambda text: _added("(allow clock_t secret_t (file (read)))")(
         re.sub(r"^\(neverallow .*$", "", text, flags=re.MULTILINE)
     ),

@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stockade.model.policy import Policy
-from stockade.source.yaml import Map
 
 from tests.prove.mutate import Edit, Path_, Source, check, lines_of, scalars
 
 SHIPPED = Path(__file__).resolve().parents[2] / "policy"
-SAMPLES = 300
+SAMPLES = 250
 
 FREE = {"why", "seen-in", "named", "at", "programs", "context-mounts", "aliases", "version", "source", "to", "try"}
 """Keys whose values are texts, paths and labels of the author's own: any other text would be as good."""
@@ -25,7 +23,7 @@ def source() -> Source:
     return Source(SHIPPED)
 
 
-def declared(document: Map, path: Path_) -> bool:
+def declared(path: Path_) -> bool:
     """Does this text give a name to something, so that another would be as good until somebody uses it?"""
     match path:
         case ("subjects" | "objects" | "sets" | "verbs" | "groups", _, "key"):
@@ -43,7 +41,7 @@ def free(path: Path_) -> bool:
     return reason or any(part in FREE for part in above) or (above[:1] == ("objects",) and "mounts" in above)
 
 
-def names(source: Source) -> Iterator[tuple[Map, Path_, str, Edit]]:
+def names(source: Source) -> Iterator[tuple[Path_, str, Edit]]:
     """Every name, with an edit that changes one letter of it into a name that is nowhere else."""
     draw = random.Random(4)
     every = {text for document in source.documents for _, text, _ in scalars(document)}
@@ -60,7 +58,7 @@ def names(source: Source) -> Iterator[tuple[Map, Path_, str, Edit]]:
                 wrong = text[:index] + draw.choice(letters.replace(text[index], "")) + text[index + 1 :]
                 if wrong not in every:
                     break
-            yield document, path, text, Edit(at, written, written.replace(text, wrong), f"{text} as {wrong} at {at}")
+            yield path, text, Edit(at, written, written.replace(text, wrong), f"{text} as {wrong} at {at}")
 
 
 def found_at(source: Source, edit: Edit, path: Path_) -> bool:
@@ -76,7 +74,7 @@ def found_at(source: Source, edit: Edit, path: Path_) -> bool:
 
 def test_every_use_of_a_name(source: Source) -> None:
     """A sample of all; each alone, so that no fault can be found for another's sake."""
-    uses = [(path, edit) for document, path, _, edit in names(source) if not declared(document, path)]
+    uses = [(path, edit) for path, _, edit in names(source) if not declared(path)]
     chosen = random.Random(5).sample(uses, SAMPLES)
     missed = [edit.what for path, edit in chosen if not found_at(source, edit, path)]
     print(f"{SAMPLES} of {len(uses)} uses of names misspelled")
@@ -85,15 +83,15 @@ def test_every_use_of_a_name(source: Source) -> None:
     assert {edit.at.file.split("/")[0] for _, edit in chosen} == files == {"actions", "containers", "host", "promises"}
 
 
-def test_every_declaration_of_a_name(source: Source, policy: Policy) -> None:
+def test_every_declaration_of_a_name(source: Source) -> None:
     """Every subject, object, set, verb and group that is used: a line that uses it is at fault."""
     found = list(names(source))
     users: dict[str, set[tuple[str, int]]] = {}
-    for document, path, text, edit in found:
-        if not declared(document, path):
+    for path, text, edit in found:
+        if not declared(path):
             users.setdefault(text, set()).add((edit.at.file, edit.at.line))
     tried, missed = 0, []
-    for _, path, text, edit in found:
+    for path, text, edit in found:
         used_as = f"@{text}" if path[0] == "groups" else text
         if len(path) == 3 and path[0] in ("subjects", "objects", "sets", "verbs", "groups") and used_as in users:
             findings, _ = check(source.mutant(edit))

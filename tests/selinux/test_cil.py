@@ -98,7 +98,7 @@ def test_every_rule_is_written_with_its_reason(policy: Policy, compiled: Compile
             if match := PLACE.fullmatch(reason):
                 for word in {line[1:].split()[0] for line in statements if line.startswith("(")}:
                     written.setdefault(path, set()).add((match[1], int(match[2]), word))
-    wanted = [(t, "typetransition") for t in host.transitions]
+    wanted: list[tuple[Said, str]] = [(t, "typetransition") for t in host.transitions]
     wanted += [(c, "mlsvalidatetrans" if c.relabelling else "mlsconstrain") for c in host.constraints]
     wanted += [(p, "neverallow") for p in policy.promises.values() if hasattr(p, "what")]
     wanted += [(r, "allow" if r.audit else "dontaudit") for r in host.rules if r.origin is None]

@@ -106,6 +106,8 @@ def _report(manifest: Manifest, output: Path, proven: Proven | None, form: str) 
     if proven is None:
         text(f"{output} is up to date: {name}, {len(manifest.entries)} files, {size} bytes")
         return
+    from stockade.bundle.summary import always_allowed
+
     compiled, policy = proven.compiled, proven.policy
     table(
         ("type", "domain", "capabilities", "families", "calls", "filter", "memory.max", "pids.max"),
@@ -115,7 +117,7 @@ def _report(manifest: Manifest, output: Path, proven: Proven | None, form: str) 
                 c.domain,
                 str(len(c.capabilities["bounding"])),
                 str(len(c.sockets.families)),
-                str(len({rule.call for rule in c.syscalls.rules if not rule.verdict.errno})),
+                str(len(always_allowed(c))),
                 " ".join(f"{arch}:{len(compiled.filters[c.name, arch]) // 8}" for arch in c.architectures),
                 _bytes(c.cgroup.get("memory.max")),
                 str(c.cgroup.get("pids.max", "-")),

@@ -149,3 +149,17 @@ KERNEL_SETTINGS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sys
 
 SYSCTL_PREFIXES = ("fs.mqueue.", "kernel.msg", "kernel.sem", "kernel.shm", "net.")
 """Settings that belong to a namespace of the container's own; any other would change the host."""
+
+FILE_SYSTEMS = frozenset(
+    (
+        "9p adfs affs afs aio anon_inodefs apparmorfs autofs bcachefs bdev befs bfs binder binfmt_misc bpf "
+        "btrfs ceph cgroup cgroup2 cifs coda configfs cpuset cramfs cxl dax debugfs devmem devpts devtmpfs "
+        "dlmfs dma_buf drm ecryptfs efivarfs efs erofs eventpollfs exfat ext2 ext3 ext4 f2fs functionfs fuse "
+        "fuseblk fusectl gadgetfs gfs2 gfs2meta hfs hfsplus hostfs hpfs hugetlbfs hypfs iomem iso9660 jffs2 "
+        "jfs kvmfs lustre minix mqueue msdos nfs nfs4 nfsd nilfs2 nsfs ntfs ntfs3 ocfs2 omfs openpromfs "
+        "orangefs overlay pidfs pipefs proc pstore pvfs2 qnx4 qnx6 ramfs reiserfs resctrl romfs rootfs "
+        "rpc_pipefs s390_hypfs secretmem securityfs selinuxfs shm smackfs smb3 sockfs spufs squashfs sysfs "
+        "sysv tmpfs tracefs ubifs udf ufs usbfs v7 vboxsf vfat virtiofs vxfs xenfs xfs zfs zonefs"
+    ).split()
+)
+"""File system types as in /proc/filesystems: those of Linux, old and new, and two that are commonly built beside it."""

@@ -69,9 +69,13 @@ def decide_action(policy: Policy, container: ContainerType, action: ActionCase, 
     return Verdict(tuple(_answer(policy, container, need, oracle) for need in action.needs))
 
 
-def process_context(container: ContainerType) -> str:
-    """The context of one container of a type, with an example pair of categories where each has its own."""
-    level = {Level.PAIR: "s0:c1,c2", Level.ALL: "s0-s0:c0.c1023", Level.NONE: "s0"}[container.level]
+def process_context(container: ContainerType, categories: int) -> str:
+    """The context of one container of a type, with an example pair of categories where each has its own.
+
+    `categories` is how many the policy has; of two there is one pair.
+    """
+    pair = "s0:c1,c2" if categories > 2 else "s0:c0.c1"
+    level = {Level.PAIR: pair, Level.ALL: f"s0-s0:c0.c{categories - 1}", Level.NONE: "s0"}[container.level]
     return f"{USER}:{PROCESS_ROLE}:{container.domain}:{level}"
 
 
@@ -121,7 +125,7 @@ def _syscall(container: ContainerType, need: NeedsSyscall) -> Answer:
 
 def _access(policy: Policy, container: ContainerType, need: NeedsAccess, oracle: Oracle) -> Answer:
     """Given when the domain has all of the access to any one of the targets, constraints applied."""
-    source = process_context(container)
+    source = process_context(container, policy.host.categories)
     subjects = policy.host.subject_labels
     contexts = {label: context(label, subjects) for label in sorted(need.targets)}
     if need.itself:

@@ -49,7 +49,7 @@ def who_is(policy: Policy, name: str) -> Asked:
     """A container type or a host subject by name; a subject may be named by its label too."""
     if name in policy.containers:
         container = policy.containers[name]
-        return Asked(name, container.domain, process_context(container), container)
+        return Asked(name, container.domain, process_context(container, policy.host.categories), container)
     for subject in policy.host.subjects.values():
         if name in (subject.name, subject.label, *subject.aliases):
             return Asked(subject.name, subject.label, context(subject.label, policy.host.subject_labels), None)

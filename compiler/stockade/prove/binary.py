@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterator
 
-from stockade.model.access import mask, spell, words
+from stockade.model.access import spell, words
 from stockade.model.grants import Grants
 from stockade.model.host import Constraint, Creates, Host, LabelFrom, Test
 from stockade.model.policy import Policy
+from stockade.prove.identity import identity_faults
 from stockade.prove.labels import breaches, label_promises
+from stockade.prove.table import table_of_vectors
 from stockade.selinux.binary import Binary
 from stockade.selinux.text import context
 
 
 def table_of(binary: Binary) -> dict[tuple[str, str], int]:
     """What a kernel policy gives, in the model's terms. KeyError when it has a permission that the model has not."""
-    return {pair: _vector(vector) for pair, vector in binary.allow.items()}
-
-
-def _vector(vector: Mapping[str, frozenset[str]]) -> int:
-    access = 0
-    for name, permissions in vector.items():
-        access |= _mask(name, permissions)
-    return access
-
-
-@lru_cache(maxsize=4096)
-def _mask(name: str, permissions: frozenset[str]) -> int:
-    return mask(name, permissions)
+    return table_of_vectors(binary.allow)
 
 
 def disagreements(policy: Policy, table: Grants, binary: Binary) -> Iterator[str]:
@@ -48,6 +37,7 @@ def disagreements(policy: Policy, table: Grants, binary: Binary) -> Iterator[str
     yield from _transitions(host, binary)
     yield from _constraints(host, binary)
     yield from _contexts(host, binary)
+    yield from identity_faults(policy, binary)
 
 
 def _frame(host: Host, binary: Binary) -> Iterator[str]:

@@ -236,6 +236,7 @@ class Writer:
         lines: list[str] = []
         kinds = {LabelFrom.XATTR: "xattr", LabelFrom.TASK: "task", LabelFrom.TRANSITION: "trans"}
         for fs in self.host.filesystems:
+            lines += comment(";", fs.at, fs.why)
             if fs.labels_from is LabelFrom.FILESYSTEM:
                 lines.append(f'(genfscon {fs.name} "/" {self._context(fs.label)})')
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stockade.model.classes import CLASSES
 from stockade.model.host import Creates, LabelFrom
+from stockade.model.names import FILE_SYSTEMS
 from stockade.source.schemas.parts import (
     CLASS_OR_GROUP,
     GLOB,
@@ -118,7 +119,7 @@ def host() -> Schema:
     filesystem = closed(
         ["types", "labels-from", "label", "why"],
         {
-            "types": several(text("a file system type as in /proc/filesystems", pattern=r"^[a-z0-9_]+$")),
+            "types": several(enum(sorted(FILE_SYSTEMS))),
             "labels-from": enum(LabelFrom),
             "label": name("the object that the file system itself is"),
             "why": WHY,
