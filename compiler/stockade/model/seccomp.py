@@ -31,7 +31,7 @@ ALLOWED = Verdict(Action.ALLOW)
 KILLED = Verdict(Action.KILL_PROCESS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Condition:
     """A test on one argument: it holds where the argument lies in one of `ranges` and passes every one of `masks`.
 
