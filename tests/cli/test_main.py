@@ -180,7 +180,11 @@ def test_closed_standard_output_is_3() -> None:
 
 def test_ctrl_c_ends_the_process_by_sigint() -> None:
     body = "import signal, os; os.kill(os.getpid(), signal.SIGINT); import time; time.sleep(20)"
-    ran = subprocess.run(planted_process(body), capture_output=True, text=True, timeout=15)
+
+    def heard() -> None:  # a shell's background job ignores SIGINT, and its children would too
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    ran = subprocess.run(planted_process(body), capture_output=True, text=True, timeout=15, preexec_fn=heard)
     assert ran.returncode == -signal.SIGINT
     assert ran.stderr.strip() == "stockade: interrupted"
 
