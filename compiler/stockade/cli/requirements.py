@@ -115,6 +115,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("busybox", (_LAB,), "runs inside the lab, so static", probes.static_busybox, "busybox-static"),
     Requirement("perl", (_LAB,), "runs the lab's probes", probes.program("perl"), "perl-base"),
     Requirement("veritysetup", (_LAB,), "seals the lab's root", probes.program("veritysetup"), "cryptsetup-bin"),
+    Requirement("sediff", (_TEST,), "the reference for policy differences", probes.program("sediff"), "setools"),
     Requirement("cc", (_TEST,), "reads the kernel's headers", probes.program("cc"), "gcc"),
     Requirement(
         "kernel headers",
