@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 from stockade.model.position import Position
-from stockade.model.seccomp import ALLOWED, KILLED, Action, Condition, SyscallPolicy, SyscallRule, Verdict
+from stockade.model.seccomp import ALLOWED, KILLED, Action, Condition, Multiplexed, SyscallPolicy, SyscallRule, Verdict
 from stockade.model.syscalls import NAMES
 
 AT = Position("policy.yaml", 1, 1)
@@ -21,6 +21,9 @@ VERDICTS = (
     Verdict(Action.LOG),
     Verdict(Action.TRAP),
     Verdict(Action.KILL_THREAD),
+    Verdict(Action.TRAP, data=7),
+    Verdict(Action.NOTIFY),
+    Verdict(Action.TRACE, data=0x1234),
 )
 
 
@@ -74,7 +77,9 @@ def policies(draw: st.DrawFn, simple: bool = False) -> SyscallPolicy:
             tests = [draw(conditions(place, simple)) for place in places]
             rules.append(rule(name, *tests, verdict=draw(verdict)))
     denied, unknown = (draw(verdict), ENOSYS) if simple else (draw(verdict), draw(verdict))
-    return SyscallPolicy(tuple(rules), denied, unknown, draw(st.sampled_from((KILLED, Verdict(Action.KILL_THREAD)))))
+    foreign = draw(st.sampled_from((KILLED, Verdict(Action.KILL_THREAD))))
+    kernel = draw(st.sampled_from((None, "6.1", "6.12")))
+    return SyscallPolicy(tuple(rules), denied, unknown, foreign, draw(st.sampled_from(Multiplexed)), kernel)
 
 
 def edges_of(subject: SyscallPolicy) -> list[int]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import random
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -20,28 +23,68 @@ from stockade.seccomp.semantics import NO_CALL, decide
 from stockade.seccomp.symbolic import paths
 from stockade.seccomp.tree import FilterTooLong
 from stockade.seccomp.validate import PolicyError
+from stockade.seccomp.weights import CostModel
 
 from tests.seccomp.policies import ENOSYS, EPERM, NAMESPACES, TYPICAL, edges_of, policies, policy, rule
 
+ROOT = Path(__file__).resolve().parents[2]
 QUIET = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
-@settings(QUIET, max_examples=100)
-@given(policies(), st.sampled_from(NATIVE), st.integers(0, 1 << 32))
-def test_random_policies_are_compiled_exactly(subject: SyscallPolicy, arch: str, seed: int) -> None:
+ARCHS = [*((arch,) for arch in NATIVE), *((arch,) for arch in ARCHITECTURES), ("x86_64", "x32"), ("i386", "arm")]
+
+
+@settings(QUIET, max_examples=200)
+@given(policies(), st.sampled_from(ARCHS), st.sampled_from(CostModel), st.integers(0, 1 << 32))
+def test_random_policies_are_compiled_exactly(
+    subject: SyscallPolicy, archs: tuple[str, ...], model: CostModel, seed: int
+) -> None:
     try:
-        program = compile_filter(subject, arch)
+        program = compile_filter(subject, archs, model)
     except FilterTooLong:
         assume(False)
-    prove_filter(subject, arch, program)
+    prove_filter(subject, archs, program)
     draw = random.Random(seed)
     edges = edges_of(subject)
-    table = numbers(arch)
-    interesting = [table[item.call] for item in subject.rules if item.call in table]
+    for arch in archs:
+        table = numbers(arch)
+        interesting = [table[item.call] for item in subject.rules if item.call in table]
+        for _ in range(20):
+            nr = draw.choice([*interesting, draw.randrange(500), draw.getrandbits(32)])
+            args = [draw.choice(edges) if draw.random() < 0.8 else draw.getrandbits(64) for _ in range(6)]
+            got, _ = run(program, ARCHITECTURES[arch].token, nr, args)
+            assert got == decide(subject, arch, nr, args, archs)
+
+
+@pytest.mark.parametrize("first", range(1, 301, 50))
+def test_the_fuzzers_first_policies_agree(first: int) -> None:
+    spec = importlib.util.spec_from_file_location("fuzz_seccomp", ROOT / "bench/fuzz_seccomp.py")
+    assert spec and spec.loader
+    fuzzer = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fuzzer)
+    outcomes = [fuzzer.attempt(number) for number in range(first, first + 50)]
+    assert outcomes.count("agreed") >= 45
+
+
+def test_unions_of_inequalities_on_one_argument() -> None:
+    """Below, above and between 64-bit bounds that share their upper halves, in one rule and in several."""
+    bounds = (0, 5, (1 << 32) - 1, 1 << 32, (1 << 32) + 5, (1 << 32) + 6, (7 << 32) + 5, 1 << 63, (1 << 64) - 1)
+    draw = random.Random(3)
     for _ in range(60):
-        nr = draw.choice([*interesting, draw.randrange(500), draw.getrandbits(32)])
-        args = [draw.choice(edges) if draw.random() < 0.8 else draw.getrandbits(64) for _ in range(6)]
-        assert run(program, ARCHITECTURES[arch].token, nr, args)[0] == decide(subject, arch, nr, args)
+        rules = []
+        for _ in range(draw.randint(1, 4)):
+            low, high = sorted(draw.sample(bounds, 2))
+            ranges = draw.choice(
+                (((0, low),), ((high, (1 << 64) - 1),), ((low, high),), ((0, low), (high, (1 << 64) - 1)))
+            )
+            verdict = draw.choice((ALLOWED, ENOSYS))
+            rules.append(rule("lseek", Condition(1, 64, ranges), verdict=verdict))
+        subject = policy(*rules)
+        program = compile_filter(subject, "x86_64")
+        prove_filter(subject, "x86_64", program)
+        for edge in {bound + step for bound in bounds for step in (-1, 0, 1)}:
+            args = [0, edge & ((1 << 64) - 1), 0, 0, 0, 0]
+            assert run(program, ARCHITECTURES["x86_64"].token, 8, args)[0] == decide(subject, "x86_64", 8, args)
 
 
 @settings(QUIET, max_examples=30)
@@ -146,12 +189,12 @@ def test_the_line_of_numbers(nr: int, expected: Verdict) -> None:
     assert decide(subject, "x86_64", nr, [0] * 6) == expected
 
 
-@pytest.mark.parametrize("arch", NATIVE)
-def test_ranges_are_the_whole_line(arch: str) -> None:
-    line = number_line(TYPICAL, arch)
+@pytest.mark.parametrize("archs", [*((arch,) for arch in ARCHITECTURES), ("x32", "x86_64")])
+def test_ranges_are_the_whole_line(archs: tuple[str, ...]) -> None:
+    line = number_line(TYPICAL, archs)
     assert line[0].low == 0 and line[-1].high == 0xFFFFFFFF
     assert all(before.high + 1 == after.low for before, after in pairwise(line))
-    assert sum(item.calls for item in line) == len(numbers(arch))
+    assert sum(item.call is not None for item in line) == sum(len(numbers(arch)) for arch in archs)
 
 
 def test_a_typical_filter_is_short_and_shallow() -> None:
@@ -180,6 +223,10 @@ CLONE = Condition(0, 32, (), ((NAMESPACES, 0),))
         (policy(rule("clone", verdict=Verdict(Action.ERRNO))), "errno 0"),
         (policy(rule("clone", verdict=Verdict(Action.ALLOW, 1))), "carries no errno"),
         (policy(denied=Verdict(Action.ERRNO, 4096)), "denied: errno 4096"),
+        (policy(rule("clone", verdict=Verdict(Action.NOTIFY, data=1))), "notify carries no data"),
+        (policy(rule("clone", verdict=Verdict(Action.TRACE, data=0x10000))), "data 65536 is not between"),
+        (replace(policy(), kernel="five"), "'five' is not the version of a kernel"),
+        (replace(policy(), kernel="4.4"), "older than 5.13"),
     ],
 )
 def test_policies_without_one_meaning_are_refused(subject: SyscallPolicy, message: str) -> None:
@@ -187,12 +234,15 @@ def test_policies_without_one_meaning_are_refused(subject: SyscallPolicy, messag
         compile_filter(subject, "x86_64")
 
 
-def test_a_foreign_architecture_has_no_filter() -> None:
-    with pytest.raises(ValueError, match="i386"):
-        compile_filter(TYPICAL, "i386")
+@pytest.mark.parametrize("archs", ["vax", (), ("x86_64", "x86_64"), ("x86_64", "vax")])
+def test_architectures_that_are_none(archs: Any) -> None:
+    for ask in (compile_filter, lambda subject, archs: prove_filter(subject, archs, b"")):
+        with pytest.raises(ValueError, match=r"each once|whole number"):
+            ask(TYPICAL, archs)
 
 
-def test_every_name_can_be_ruled() -> None:
+@pytest.mark.parametrize("model", CostModel)
+def test_every_name_can_be_ruled(model: CostModel) -> None:
     subject = policy(*(rule(name) for name in NAMES))
-    for arch in NATIVE:
-        prove_filter(subject, arch, compile_filter(subject, arch))
+    for arch in ARCHITECTURES:
+        prove_filter(subject, arch, compile_filter(subject, arch, model))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from stockade.model.seccomp import ALLOWED, Action, Condition, SyscallPolicy, Verdict
-from stockade.model.syscalls import ARCHITECTURES, NATIVE, numbers
-from stockade.seccomp import cbpf, ranges, words
+from stockade.model.syscalls import ARCHITECTURES, CARRIES, NATIVE, numbers
+from stockade.seccomp import cbpf, optimal, ranges, words
 from stockade.seccomp.cbpf import assemble, compile_filter, graph_of
 from stockade.seccomp.emulate import BadProgram, Instruction, decode, run_words
 from stockade.seccomp.prove import Disagreement, prove_filter
@@ -65,7 +66,7 @@ def minus_one_killed(code: Code) -> Code:
 
 
 def off_by_one_range(code: Code) -> Code:
-    at = first(code, 0x35, numbers("x86_64")["write"] + 1)
+    at = next(at for at, item in enumerate(code) if item.code == 0x35 and item.k in numbers("x86_64").values())
     return change(code, at, k=code[at].k + 1)
 
 
@@ -156,16 +157,16 @@ def _narrowed(start: Callable[..., tuple[words.Pending, ...] | None]) -> Callabl
 
 
 def forgotten_x32(monkeypatch: pytest.MonkeyPatch) -> None:
-    def without(subject: SyscallPolicy, arch: str) -> list[Range]:
-        line = ranges.number_line(subject, arch)
+    def without(subject: SyscallPolicy, archs: Sequence[str]) -> list[Range]:
+        line = ranges.number_line(subject, archs)
         return [replace(item, verdict=subject.unknown) if item.low == 0x40000000 else item for item in line]
 
     monkeypatch.setattr(cbpf, "number_line", without)
 
 
 def unknown_taken_for_denied(monkeypatch: pytest.MonkeyPatch) -> None:
-    def without(subject: SyscallPolicy, arch: str) -> list[Range]:
-        return [item if item.calls else replace(item, verdict=EPERM) for item in ranges.number_line(subject, arch)]
+    def without(subject: SyscallPolicy, archs: Sequence[str]) -> list[Range]:
+        return [item if item.call else replace(item, verdict=EPERM) for item in ranges.number_line(subject, archs)]
 
     monkeypatch.setattr(cbpf, "number_line", without)
 
@@ -187,26 +188,157 @@ def masks_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(words, "_start", lambda conditions: start(replace(c, masks=()) for c in conditions if c.ranges))
 
 
+def dropped_guard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every architecture after the first is taken for the last."""
+    right = Graph.test
+
+    def test(self: Graph, operation: str, k: int, yes: Node, no: Node, mask: int | None = None) -> Node:
+        return yes if k == ARCHITECTURES["i386"].token else right(self, operation, k, yes, no, mask)
+
+    monkeypatch.setattr(Graph, "test", test)
+
+
+def tokens_swapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    swapped = {"i386": "aarch64", "aarch64": "i386"}
+    table = {
+        name: replace(item, token=ARCHITECTURES[swapped.get(name, name)].token) for name, item in ARCHITECTURES.items()
+    }
+    monkeypatch.setattr(cbpf, "ARCHITECTURES", table)
+
+
+def x32_folded_into_the_wrong_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranges, "X32_BIT", 0x40000001)
+
+
+def x32_numbers_without_their_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = ranges.numbers
+    monkeypatch.setattr(ranges, "numbers", lambda arch: right("x86_64" if arch == "x32" else arch))
+
+
+def cut_one_span_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dynamic program finds a cut and writes down its neighbour."""
+    right = optimal._build
+
+    def build(choices: Any, i: int, j: int, first: int) -> optimal.Plan:
+        plan = right(choices, i, j, first)
+        if isinstance(plan, optimal.Cut) and i < plan.span - first < j:
+            return optimal.Cut(plan.span + 1, plan.above, plan.below)
+        return plan
+
+    monkeypatch.setattr(optimal, "_build", build)
+
+
+def chain_loses_a_hole(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = optimal._chain
+
+    def chain(line: Any, i: int, j: int) -> optimal.Chain | None:
+        found = right(line, i, j)
+        return found and optimal.Chain(found.holes[:-1], found.span)
+
+    monkeypatch.setattr(optimal, "_chain", chain)
+
+
+def chain_takes_ranges_for_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = optimal._exact
+    monkeypatch.setattr(
+        optimal, "_exact", lambda items, *rest: right([item._replace(single=True) for item in items], *rest)
+    )
+
+
+def tails_shared_by_their_constant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tests are taken for one when they compare with the same constant."""
+    right = Graph._once
+    monkeypatch.setattr(Graph, "_once", lambda self, key, make: right(self, key[:3] if len(key) == 5 else key, make))
+
+
+def returns_shared_by_their_action(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Graph._once
+
+    def once(self: Graph, key: tuple[Any, ...], make: Callable[[], Node]) -> Node:
+        return right(self, (key[0].action,) if isinstance(key[0], Verdict) else key, make)
+
+    monkeypatch.setattr(Graph, "_once", once)
+
+
+def trampoline_one_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = cbpf._Writer._put
+
+    def put(self: Any, code: int, yes: int, no: int, k: int) -> None:
+        right(self, code, yes, no, k + (code == cbpf.JA))
+
+    monkeypatch.setattr(cbpf._Writer, "_put", put)
+
+
+def far_skip_wraps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without trampolines, a skip of more than 255 keeps its lowest eight bits."""
+    right = cbpf._Writer._put
+    monkeypatch.setattr(cbpf, "FAR", 1 << 20)
+    monkeypatch.setattr(cbpf._Writer, "_put", lambda self, code, yes, no, k: right(self, code, yes & 255, no & 255, k))
+
+
+def loads_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A word of the arguments is taken to be in the accumulator already."""
+    right = Graph.load
+    monkeypatch.setattr(
+        Graph, "load", lambda self, offset, then: then if offset == 16 + 8 else right(self, offset, then)
+    )
+
+
+def halves_swapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = words.offset
+    monkeypatch.setattr(words, "offset", lambda place: right(place ^ 1))
+
+
+def guard_of_socketcall_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranges, "CARRIES", {})
+
+
+def newer_calls_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranges, "too_new", lambda subject: frozenset())
+
+
+def upper_halves_kept_on_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranges, "as_seen", lambda rules, arch: list(rules))
+
+
+def data_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cbpf, "return_value", lambda verdict: cbpf.RETURNS[verdict.action] | verdict.errno)
+
+
 GENERATOR_FAULTS = [
     lost_upper_half, forgotten_x32, unknown_taken_for_denied, span_ends_early, weaker_rule_wins, masks_forgotten,
+    dropped_guard, tokens_swapped, x32_folded_into_the_wrong_place, x32_numbers_without_their_bit, cut_one_span_late,
+    chain_loses_a_hole, chain_takes_ranges_for_values, tails_shared_by_their_constant, returns_shared_by_their_action,
+    trampoline_one_short, far_skip_wraps, loads_forgotten, halves_swapped, guard_of_socketcall_dropped,
+    newer_calls_forgotten, upper_halves_kept_on_32_bits, data_lost,
 ]  # fmt: skip
+TOGETHER = ("x86_64", "i386", "x32", "aarch64")
 
 
 @pytest.mark.parametrize("fault", GENERATOR_FAULTS)
 def test_a_broken_generator_is_caught(
     fault: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    ruled = {"keyctl", *CARRIES["i386"], *(item.call for item in TYPICAL.rules)}
+    plain = sorted({*numbers("i386"), *numbers("x32")} - ruled)
     subject = policy(
         *TYPICAL.rules,
+        rule("socketcall"),
         rule("keyctl", Condition(0, 32, ((1, 9),))),
-        rule("keyctl", Condition(0, 32, ((4, 4),)), verdict=Verdict(Action.TRAP)),
+        rule("keyctl", Condition(0, 32, ((4, 4),)), verdict=Verdict(Action.TRAP, data=9)),
         rule("keyctl", Condition(1, 32, (), ((1, 1), (6, 2)))),
+        *(rule(name) for name in plain[::3]),
+        *(rule(name, verdict=Verdict(Action.TRACE, data=at)) for at, name in enumerate(plain[1::7])),
     )
-    prove_filter(subject, "x86_64", compile_filter(subject, "x86_64"))
+    subject = replace(subject, kernel="6.1")
+    program = compile_filter(subject, TOGETHER)
+    assert any(item.code == 0x05 for item in decode(program))
+    prove_filter(subject, TOGETHER, program)
     fault(monkeypatch)
-    broken = compile_filter(subject, "x86_64")
-    with pytest.raises(Disagreement):
-        prove_filter(subject, "x86_64", broken)
+    broken = compile_filter(subject, TOGETHER)
+    assert broken != program
+    with pytest.raises((Disagreement, BadProgram)):
+        prove_filter(subject, TOGETHER, broken)
 
 
 def test_an_example_is_spelled_for_a_person() -> None:
@@ -214,7 +346,7 @@ def test_an_example_is_spelled_for_a_person() -> None:
     with pytest.raises(Disagreement, match=r"personality\(.*\) on x86_64: the policy says allow, the filter errno 1"):
         prove_filter(TYPICAL, "x86_64", compile_filter(without, "x86_64"))
     wider = policy(*TYPICAL.rules, rule("socket", Condition(0, 32, ((38, 38),))))
-    with pytest.raises(Disagreement, match=r"socket\(family=0x26\b.*the policy says errno 1, the filter allow"):
+    with pytest.raises(Disagreement, match=r"socket\(family=AF_ALG\b.*the policy says errno 1, the filter allow"):
         prove_filter(TYPICAL, "x86_64", compile_filter(wider, "x86_64"))
     foreign = Verdict(Action.KILL_THREAD)
     with pytest.raises(Disagreement, match=r"call 0x0 of architecture 0x[0-9a-f]{8}: the policy says kill-process"):

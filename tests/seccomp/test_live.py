@@ -6,9 +6,10 @@ import struct
 
 import pytest
 from stockade.model.seccomp import Action, Condition, Verdict
-from stockade.model.syscalls import NAMES, NATIVE, numbers
+from stockade.model.syscalls import ARCHITECTURES, NAMES, NATIVE, numbers
 from stockade.seccomp.cbpf import compile_filter
 from stockade.seccomp.emulate import BadProgram, decode
+from stockade.seccomp.weights import CostModel
 
 from tests.seccomp.kernel import ARCH, EINVAL, SIGSYS, install, under
 from tests.seccomp.policies import NAMESPACES, PERSONALITIES, policy, rule
@@ -60,6 +61,23 @@ def test_x32_ends_the_process() -> None:
 def test_a_program_of_another_architecture_ends_every_process() -> None:
     other = next(arch for arch in NATIVE if arch != ARCH)
     assert under(compile_filter(POLICY, other), [(NUMBERS["getpid"],)])[0] == -SIGSYS
+
+
+ALONE = 38
+"""ENOSYS: the kernel's answer where a filter asks for a tracer or a listener and there is none."""
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected"),
+    [(Verdict(Action.NOTIFY), ALONE), (Verdict(Action.TRACE, data=7), ALONE), (Verdict(Action.LOG), 0),
+     (Verdict(Action.TRAP, data=9), -SIGSYS), (Verdict(Action.ERRNO, 4095), 4095)],
+)  # fmt: skip
+@pytest.mark.parametrize("model", CostModel)
+def test_the_kernel_knows_every_action(verdict: Verdict, expected: int, model: CostModel) -> None:
+    subject = policy(*(rule(name) for name in sorted(NAMES - {"getppid"})), rule("getppid", verdict=verdict))
+    program = compile_filter(subject, tuple(ARCHITECTURES), model)
+    nr = NUMBERS.get("getppid", 0)
+    assert under(program, [(NUMBERS["getpid"],), (nr,)]) == (0, [0, expected])
 
 
 LD, RET, JEQ, JA = 0x20, 0x06, 0x15, 0x05

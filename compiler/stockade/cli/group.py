@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 
 import click
 from click.shell_completion import CompletionItem
@@ -13,10 +14,16 @@ COMMANDS: dict[str, str] = {
     "build": "Compile a policy, prove the result, and write the bundle.",
     "check": "Compile and prove a policy without writing anything.",
     "can": "Say whether WHO may do ACTION, layer by layer, and why.",
+    "diff": "Say what one filter or profile allows that another does not, with a witness each.",
+    "seccomp": "Compile a seccomp profile, run a filter, or say what either allows.",
+    "import": "Turn what others have into a container type.",
     "doctor": "Say what is missing on this machine, and how to install it.",
     "lab": "Build, boot and question the guest host.",
 }
-"""Name to the one line that `stockade --help` shows; module `stockade.cli.NAME` holds the click command `command`."""
+"""Name to the one line that `stockade --help` shows; module `stockade.cli.NAME` holds the click command `command`.
+
+The module of a name that is a word of Python ends in `_`: `stockade.cli.import_`.
+"""
 
 
 class LazyGroup(click.Group):
@@ -30,7 +37,8 @@ class LazyGroup(click.Group):
         """The command of that name, imported now; None when the table has none."""
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"stockade.cli.{cmd_name}").command
+        module = cmd_name + "_" * keyword.iskeyword(cmd_name)
+        command = importlib.import_module(f"stockade.cli.{module}").command
         if not isinstance(command, click.Command):
             raise TypeError(f"stockade.cli.{cmd_name}.command is no click command")
         return command

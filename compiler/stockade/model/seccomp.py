@@ -13,6 +13,8 @@ class Action(StrEnum):
 
     ALLOW = "allow"
     LOG = "log"
+    TRACE = "trace"
+    NOTIFY = "notify"
     ERRNO = "errno"
     TRAP = "trap"
     KILL_THREAD = "kill-thread"
@@ -21,10 +23,16 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """An action and, for `ERRNO`, the error number the caller sees (1 to 4095; 0 for every other action)."""
+    """An action and what it carries.
+
+    `errno` is the error number that the caller sees (1 to 4095) with `ERRNO`, `data` what the tracer reads (0 to 65535)
+    with `TRACE`, or the handler of SIGSYS as `si_errno` with `TRAP`; both are 0 with every other action. Without a
+    tracer or a listener the kernel answers ENOSYS for `TRACE` and `NOTIFY`.
+    """
 
     action: Action
     errno: int = 0
+    data: int = 0
 
 
 ALLOWED = Verdict(Action.ALLOW)
@@ -60,16 +68,33 @@ class SyscallRule:
     at: Position
 
 
+class Multiplexed(StrEnum):
+    """What becomes of a rule that a filter cannot apply, because the arguments lie in memory where it cannot look.
+
+    The calls concerned are those of `stockade.model.syscalls.CARRIES`: `socketcall` and `ipc` of i386, which carry many
+    calls, and its `mmap` and `select`, which take one pointer.
+    """
+
+    GUARDED = "guarded"
+    """The call gets the strictest answer that any call it carries may get: what is denied stays denied."""
+    AS_RULED = "as-ruled"
+    """The call gets what its own rules say, as container runtimes have it: they can be used to get around others."""
+
+
 @dataclass(frozen=True, slots=True)
 class SyscallPolicy:
     """Everything a filter is compiled from.
 
-    Meaning, without regard to order: a call of a foreign architecture (x32 included) gets `foreign`; a number that the
-    table does not know gets `unknown`; of the rules whose conditions hold, the one with the strictest verdict decides;
-    where no rule holds the call gets `denied`.
+    Meaning, without regard to order: a call of an architecture that the filter is not compiled for gets `foreign`; a
+    number that the table does not know gets `unknown`; of the rules whose conditions hold, the one with the strictest
+    verdict decides; where no rule holds the call gets `denied`. `multiplexed` says what calls get whose arguments
+    cannot be seen. With `kernel` (such as "6.1") calls that no rule names and that are newer get `unknown` too; None
+    is the kernel of the table.
     """
 
     rules: tuple[SyscallRule, ...]
     denied: Verdict
     unknown: Verdict
     foreign: Verdict = KILLED
+    multiplexed: Multiplexed = Multiplexed.GUARDED
+    kernel: str | None = None

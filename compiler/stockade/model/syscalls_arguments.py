@@ -182,3 +182,34 @@ def constant(call: str, name: str, symbol: str) -> int:
     if family and symbol.startswith(family) and short in known:
         return known[short]
     raise KeyError(symbol)
+
+
+_SPELLED = {"SIG": "SIG{}", "IOCTL": "{}", "ACCESS": "{}", "REBOOT": "{}"}
+
+
+def symbol_of(call: str, name: str, value: int) -> str | None:
+    """The C spelling of an argument's value, `AF_ALG` or `CLONE_NEWNS|CLONE_NEWUSER`; None where there is none.
+
+    `constant` reads each part back. KeyError for an unknown argument.
+    """
+    known = constants_of(call, name)
+    if not known:
+        return None
+    family = _signatures()[call][name][2]
+    spell = _SPELLED.get(family, f"{family}_{{}}").format
+    by_value, flags = _by_value(family)
+    if value in by_value:
+        return spell(by_value[value])
+    bits = [1 << place for place in range(value.bit_length()) if value >> place & 1]
+    if flags and all(bit in by_value for bit in bits):
+        return "|".join(spell(by_value[bit]) for bit in bits)
+    return None
+
+
+@cache
+def _by_value(family: str) -> tuple[Mapping[int, str], bool]:
+    """The first symbol of each value, and whether they are flags: two thirds of them are single bits."""
+    first: dict[int, str] = {}
+    for symbol, value in FAMILIES[family].items():
+        first.setdefault(value, symbol)
+    return first, 3 * sum(value.bit_count() == 1 for value in first) >= 2 * len(first)

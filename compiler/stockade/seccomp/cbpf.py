@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 
 from stockade.model.seccomp import Action, SyscallPolicy, Verdict
 from stockade.model.syscalls import ARCHITECTURES
 from stockade.seccomp.ranges import number_line
+from stockade.seccomp.semantics import listed
 from stockade.seccomp.tree import Branch, FilterTooLong, Graph, Load, Node, Return, Span
 from stockade.seccomp.validate import check_policy
+from stockade.seccomp.weights import CostModel, weight
 from stockade.seccomp.words import Arguments
 
 MAX_INSTRUCTIONS = 4096
@@ -21,37 +24,46 @@ RETURNS = {
     Action.KILL_THREAD: 0x00000000,
     Action.TRAP: 0x00030000,
     Action.ERRNO: 0x00050000,
+    Action.NOTIFY: 0x7FC00000,
+    Action.TRACE: 0x7FF00000,
     Action.LOG: 0x7FFC0000,
     Action.ALLOW: 0x7FFF0000,
 }
-BUSY, IDLE = 8, 1
-"""Weights of a call that programs make and of one they do not: the tree puts the former nearer to its root."""
 
 Instruction = tuple[int, int, int, int]
 
 
-def compile_filter(policy: SyscallPolicy, arch: str) -> bytes:
-    """The filter for one native architecture: an array of struct sock_filter, 8 bytes each, little-endian.
+def compile_filter(policy: SyscallPolicy, archs: str | Sequence[str], model: CostModel = CostModel.PRE_5_11) -> bytes:
+    """The filter for one or several architectures: an array of struct sock_filter, 8 bytes each, little-endian.
 
-    PolicyError where the policy has no one meaning, FilterTooLong where it needs more than 4096 instructions,
-    ValueError where `arch` is not native.
+    Calls of every other architecture get the policy's `foreign`; the first of `archs` is told from the others first.
+    x86_64 and x32 share a token and so one tree of numbers. `model` says which calls are to be fast, and changes no
+    answer. What becomes of conditions that cannot be tested because an ABI hides the arguments is the policy's
+    `multiplexed`. PolicyError where the policy has no one meaning, FilterTooLong where it needs more than 4096
+    instructions, ValueError where `archs` are unknown, none or not different.
     """
     check_policy(policy)
-    return assemble(graph_of(policy, arch))
+    return assemble(graph_of(policy, archs, model))
 
 
-def graph_of(policy: SyscallPolicy, arch: str) -> Node:
+def graph_of(policy: SyscallPolicy, archs: str | Sequence[str], model: CostModel = CostModel.PRE_5_11) -> Node:
     """The decision graph that `compile_filter` writes: architecture first, then number, then arguments."""
     graph = Graph()
     arguments = Arguments(graph, policy.denied)
-    spans = []
-    for item in number_line(policy, arch):
-        node = arguments.node(item.rules) if item.rules else graph.ret(item.verdict)
-        busy = item.calls and (item.rules or item.verdict != policy.denied)
-        spans.append(Span(item.low, item.high, node, BUSY if busy else IDLE))
-    foreign = graph.ret(policy.foreign)
-    known = graph.load(NR_OFFSET, graph.search(spans))
-    return graph.load(ARCH_OFFSET, graph.test("jeq", ARCHITECTURES[arch].token, known, foreign))
+    by_token: dict[int, list[str]] = {}
+    for arch in listed(archs):
+        by_token.setdefault(ARCHITECTURES[arch].token, []).append(arch)
+    node = graph.ret(policy.foreign)
+    for token, sharing in reversed(by_token.items()):
+        spans = []
+        for item in number_line(policy, sharing):
+            leads = arguments.node(item.rules) if item.rules else graph.ret(item.verdict)
+            compat = item.abi == "x32" and len(sharing) > 1
+            spans.append(
+                Span(item.low, item.high, leads, weight(item.call, item.verdict, bool(item.rules), model, compat))
+            )
+        node = graph.test("jeq", token, graph.load(NR_OFFSET, graph.search(spans)), node)
+    return graph.load(ARCH_OFFSET, node)
 
 
 def assemble(root: Node) -> bytes:
@@ -66,7 +78,7 @@ def assemble(root: Node) -> bytes:
 
 def return_value(verdict: Verdict) -> int:
     """The 32-bit value by which a filter answers `verdict`."""
-    return RETURNS[verdict.action] | verdict.errno
+    return RETURNS[verdict.action] | verdict.errno | verdict.data
 
 
 class _Writer:
@@ -74,11 +86,12 @@ class _Writer:
 
     def __init__(self) -> None:
         self.code: list[Instruction] = []
-        self.at: dict[int, int] = {}
+        self.home: dict[int, int] = {}
+        self.near: dict[int, int] = {}
 
     def write(self, node: Node) -> None:
         """Write `node` and all that follows it, unless it stands already."""
-        if id(node) in self.at:
+        if id(node) in self.home:
             return
         if isinstance(node, Return):
             self._put(RET, 0, 0, return_value(node.verdict))
@@ -90,7 +103,7 @@ class _Writer:
             self.write(node.no)
             self.write(node.yes)
             self._branch(node)
-        self.at[id(node)] = len(self.code) - 1
+        self.home[id(node)] = self.near[id(node)] = len(self.code) - 1
 
     def _branch(self, node: Branch) -> None:
         while self._skip(node.no) > FAR or self._skip(node.yes) > FAR:
@@ -102,17 +115,16 @@ class _Writer:
 
     def _bring(self, node: Node, reach: int) -> None:
         """Make `node` reachable from the next instruction with a skip of at most `reach`, by a copy or a jump."""
-        skip = self._skip(node)
-        if skip <= reach:
+        if self._skip(node) <= reach:
             return
         if isinstance(node, Return):
             self._put(RET, 0, 0, return_value(node.verdict))
         else:
-            self._put(JA, 0, 0, skip)
-        self.at[id(node)] = len(self.code) - 1
+            self._put(JA, 0, 0, len(self.code) - self.home[id(node)] - 1)
+        self.near[id(node)] = len(self.code) - 1
 
     def _skip(self, node: Node) -> int:
-        return len(self.code) - self.at[id(node)] - 1
+        return len(self.code) - self.near[id(node)] - 1
 
     def _put(self, code: int, yes: int, no: int, k: int) -> None:
         self.code.append((code, yes, no, k))

@@ -33,14 +33,15 @@ _ACTIONS = {
     0x00000000: Action.KILL_THREAD,
     0x00030000: Action.TRAP,
     0x00050000: Action.ERRNO,
+    0x7FC00000: Action.NOTIFY,
+    0x7FF00000: Action.TRACE,
     0x7FFC0000: Action.LOG,
     0x7FFF0000: Action.ALLOW,
 }
-_WORDLESS = {0x7FC00000: "user-notif", 0x7FF00000: "trace"}
 
 
 class BadProgram(ValueError):
-    """What the kernel would refuse to install, or an answer for which the policy language has no word."""
+    """What the kernel would refuse to install."""
 
 
 class Instruction(NamedTuple):
@@ -107,11 +108,11 @@ def _check_memory(code: Sequence[Instruction]) -> None:
 
 def verdict_of(value: int) -> Verdict:
     """What a returned value means; an action that the kernel does not know kills the process, as there."""
-    action = value & 0xFFFF0000
-    if action in _WORDLESS:
-        raise BadProgram(f"the program answers {_WORDLESS[action]}, for which the policy language has no word")
-    known = _ACTIONS.get(action, Action.KILL_PROCESS)
-    return Verdict(known, min(value & 0xFFFF, MAX_ERRNO) if known is Action.ERRNO else 0)
+    action = _ACTIONS.get(value & 0xFFFF0000, Action.KILL_PROCESS)
+    data = value & 0xFFFF
+    if action is Action.ERRNO:
+        return Verdict(action, errno=min(data, MAX_ERRNO))
+    return Verdict(action, data=data if action in (Action.TRACE, Action.TRAP) else 0)
 
 
 def run(

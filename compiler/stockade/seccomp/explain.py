@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from stockade.model.seccomp import Action, Condition, SyscallPolicy, SyscallRule
-from stockade.model.syscalls import argument, arguments_of, constants_of
+from stockade.model.syscalls import CARRIES, NATIVE, argument, arguments_of, constants_of, numbers
 from stockade.seccomp.prove import spell_verdict
+from stockade.seccomp.semantics import Reference
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`allowed` without conditions, then (sentence, reason) for what depends on arguments or is refused."""
+    """`allowed` without conditions, then (sentence, reason) for what depends on arguments or is refused.
+
+    `unseen` has a sentence for each call whose arguments no filter sees on one of the architectures asked for.
+    """
 
     allowed: tuple[str, ...]
     conditional: tuple[tuple[str, str], ...]
     refused: tuple[tuple[str, str], ...]
     otherwise: str
+    unseen: tuple[str, ...] = ()
 
 
-def explain(policy: SyscallPolicy) -> Explanation:
-    """A policy in words, everything sorted by the name of the call."""
+def explain(policy: SyscallPolicy, archs: Sequence[str] = NATIVE) -> Explanation:
+    """A policy in words as it stands on `archs`, everything sorted by the name of the call."""
     by_call: dict[str, list[SyscallRule]] = defaultdict(list)
     for rule in policy.rules:
         by_call[rule.call].append(rule)
@@ -38,7 +44,22 @@ def explain(policy: SyscallPolicy) -> Explanation:
         f"every other call: {spell_verdict(policy.denied)}; a call newer than this policy: "
         f"{spell_verdict(policy.unknown)}; a foreign architecture: {spell_verdict(policy.foreign)}"
     )
-    return Explanation(tuple(allowed), tuple(conditional), tuple(refused), otherwise)
+    if policy.kernel is not None:
+        otherwise += f"; newer than the policy is what Linux {policy.kernel} does not have and no rule names"
+    unseen = tuple(sentence for arch in sorted(archs) for sentence in _unseen(policy, arch))
+    return Explanation(tuple(allowed), tuple(conditional), tuple(refused), otherwise, unseen)
+
+
+def _unseen(policy: SyscallPolicy, arch: str) -> Iterator[str]:
+    reference = Reference(policy, arch)
+    for call, carried in sorted(CARRIES.get(arch, {}).items()):
+        number = numbers(arch)[call]
+        why = f"its arguments lie in memory, so no filter tells {', '.join(carried)} apart"
+        if number in reference.fixed:
+            said = f"{spell_verdict(reference.fixed[number])}, the strictest that any of them may get"
+        else:
+            said = "answered by its own rules, which may be used to get around those for what it carries"
+        yield f"{call} on {arch}: {why}: {said}"
 
 
 def spell_rule(rule: SyscallRule) -> str:

@@ -9,6 +9,11 @@ from stockade.model.seccomp import Condition
 
 WORD = 0xFFFFFFFF
 NR, ARCH = 0, 1
+MAX_PARTS = 100_000
+
+
+class Unprovable(ValueError):
+    """What intervals and fixed bits cannot follow, or cannot follow in reasonable time."""
 
 
 class Domain(NamedTuple):
@@ -112,7 +117,10 @@ Rule = tuple[tuple[Condition, bool], ...]
 
 
 def refine(region: Region, rules: Iterable[Rule]) -> list[Region]:
-    """Disjoint parts of a region in each of which every rule either holds or fails throughout."""
+    """Disjoint parts of a region in each of which every rule either holds or fails throughout.
+
+    Unprovable beyond 100000 parts.
+    """
     parts = [region]
     for rule in rules:
         settled: list[Region] = []
@@ -124,6 +132,8 @@ def refine(region: Region, rules: Iterable[Rule]) -> list[Region]:
                 settled += sides[not negated]
             parts = left
         parts += settled
+        if len(parts) > MAX_PARTS:
+            raise Unprovable(f"the conditions on one call fall into more than {MAX_PARTS} parts")
     return parts
 
 

@@ -7,21 +7,21 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from stockade.model.seccomp import Action, Condition, SyscallPolicy, Verdict
-from stockade.model.syscalls import ARCHITECTURES, NATIVE, name_of
-from stockade.seccomp.oci import ACTIONS
-from stockade.seccomp.prove import Disagreement, arguments, by_number, rules_on, spell_call
+from stockade.model.syscalls import ARCHITECTURES, CARRIES, NATIVE, name_of
+from stockade.seccomp.oci import ACTIONS, COMPANIONS
+from stockade.seccomp.prove import Disagreement, abi_at, arguments, by_number, rules_on, spell_call
 from stockade.seccomp.regions import ARCH, EVERYTHING, NR, Domain, Rule, refine, witness
-from stockade.seccomp.semantics import Reference, is_foreign, strictness
+from stockade.seccomp.semantics import Reference, abi_of, listed, strictness
 from stockade.seccomp.validate import check_policy
 
 _VERDICTS = {name: action for action, name in ACTIONS.items()} | {"SCMP_ACT_KILL": Action.KILL_THREAD}
 _FOREIGN = Verdict(Action.KILL_THREAD)
-_LAST = (1 << 64) - 1
+_WORD, _LAST = (1 << 32) - 1, (1 << 64) - 1
 EPERM = 1
 
 
 class Ambiguous(ValueError):
-    """Two rules with different answers match one call, and libseccomp does not define which one wins."""
+    """libseccomp does not define the answer: rules with different ones match a call, or it makes up its own."""
 
 
 def decide_oci(
@@ -36,40 +36,55 @@ def decide_oci(
 
 
 def prove_oci(
-    policy: SyscallPolicy, profile: Mapping[str, Any], archs: Sequence[str], known: Collection[str] | None = None
+    policy: SyscallPolicy, profile: Mapping[str, Any], archs: str | Sequence[str], known: Collection[str] | None = None
 ) -> None:
     """Return if a runtime with `profile` answers every call as `policy` does; raise Disagreement with an example.
 
-    Covers all numbers of each of `archs` and all arguments. Two things a profile cannot say are taken as equal: any
-    kill is a kill for a foreign call, and where the host's libseccomp does not know a name (`known`) the answer to it
-    may be that to an unknown call instead of the denial. Calls with equal rules on both sides are compared once.
+    Covers all numbers under the tokens of `archs` and all arguments. Two things a profile cannot say are taken as
+    equal: any kill is a kill for a foreign call, and where the host's libseccomp does not know a name (`known`) the
+    answer to it may be that to an unknown call instead of the denial. Calls with equal rules on both sides are compared
+    once. Ambiguous as from `decide_oci`; ValueError as from `compile_filter`.
     """
     check_policy(policy)
     runtime = _Profile(profile, known)
+    references = {arch: Reference(policy, arch) for arch in listed(archs)}
+    tokens: dict[int, list[str]] = {}
+    for arch in references:
+        tokens.setdefault(ARCHITECTURES[arch].token, []).append(arch)
     proven: set[tuple[object, ...]] = set()
-    for arch in archs:
-        reference = Reference(policy, arch)
-        token = ARCHITECTURES[arch].token
+    for token, sharing in tokens.items():
         start = (EVERYTHING[NR], Domain(token, token), *EVERYTHING[2:])
-        for nr, numbered in by_number(start, arch):
-            rules = dict.fromkeys([*rules_on(reference, nr), *runtime.rules_on(arch, nr)])
+        for abi, nr, numbered in by_number(start, sharing):
+            if abi is None:
+                _compare(policy, policy.foreign, runtime, witness(numbered), None)
+                continue
+            reference = references[abi]
             if nr is not None:
-                alike = (tuple(reference.answers(nr)), tuple(runtime.answers(arch, nr)), runtime.knows(arch, nr))
+                said, undefined = runtime.answers(abi, nr)
+                alike = (tuple(reference.answers(nr)), tuple(said), undefined, runtime.knows(abi, nr))
                 if alike in proven:
                     continue
                 proven.add(alike)
+            rules = dict.fromkeys([*rules_on(reference, nr), *runtime.rules_on(abi, nr)])
             for region in refine(numbered, rules):
                 words = witness(region)
-                expected = reference.decide(words[NR], arguments(words))
-                got = runtime.decide(arch, words[NR], arguments(words))
-                if not _same(policy, expected, got, is_foreign(arch, words[NR]), runtime.knows(arch, words[NR])):
-                    raise Disagreement(spell_call(arch, words[ARCH], words[NR], arguments(words)), expected, got)
+                _compare(policy, reference.decide(words[NR], arguments(words)), runtime, words, abi)
 
 
-def _same(policy: SyscallPolicy, expected: Verdict, got: Verdict, foreign: bool, knows: bool) -> bool:
-    if foreign:
-        return strictness(got) >= strictness(_FOREIGN) and strictness(expected) >= strictness(_FOREIGN)
-    return got == expected if knows else got == policy.unknown
+def _compare(
+    policy: SyscallPolicy, expected: Verdict, runtime: _Profile, words: Sequence[int], abi: str | None
+) -> None:
+    """Raise Disagreement where the runtime's answer to the call in `words` is not `expected`; no `abi`: foreign."""
+    spelled = abi or abi_at(words[ARCH], words[NR])
+    assert spelled is not None, "regions begin with the token of an architecture"
+    nr, args = words[NR], arguments(words)
+    got = runtime.decide(spelled, nr, args)
+    if abi is None:
+        same = strictness(got) >= strictness(_FOREIGN) and strictness(expected) >= strictness(_FOREIGN)
+    else:
+        same = got == (expected if runtime.knows(abi, nr) else policy.unknown)
+    if not same:
+        raise Disagreement(spell_call(spelled, words[ARCH], nr, args), expected, got)
 
 
 class _Profile:
@@ -96,24 +111,34 @@ class _Profile:
         name = None if nr is None else name_of(arch, nr)
         return name is None or self.known is None or name in self.known
 
-    def answers(self, arch: str, nr: int | None) -> list[tuple[Rule, bool, Verdict]]:
-        """All that the answer to the call numbered `nr` depends on, beside its arguments."""
+    def answers(self, arch: str, nr: int | None) -> tuple[list[tuple[Rule, bool, Verdict]], str | None]:
+        """All that the answer to the call numbered `nr` depends on, beside its arguments: rules, what is undefined."""
         name = None if nr is None else name_of(arch, nr)
-        return self.rules.get(name, []) if name else []
+        rules = self.rules.get(name, []) if name else []
+        carried = CARRIES.get(arch, {}).get(name or "", ())
+        beside = [call for call in carried if call != name and call in self.rules]
+        if beside and name in COMPANIONS and not any(not tests for tests, _, _ in rules):
+            return rules, f"libseccomp makes rules for {name} of those for {beside[0]}"
+        return rules, None
 
     def rules_on(self, arch: str, nr: int | None) -> Iterator[Rule]:
         """What decides over the rules for a call: all tests of a rule together, or each alone where they are ORed."""
-        for tests, either, _ in self.answers(arch, nr):
-            yield from ((test,) for test in tests) if either else (tests,)
+        for tests, either, _ in self.answers(arch, nr)[0]:
+            seen = tuple(
+                (_low_half(test), negated) if ARCHITECTURES[arch].bits == 32 else (test, negated)
+                for test, negated in tests
+            )
+            yield from ((test,) for test in seen) if either else (seen,)
 
     def decide(self, arch: str, nr: int, args: Sequence[int]) -> Verdict:
-        if arch == "x86_64" and is_foreign(arch, nr):
-            arch = "x32"
-        if self.architectures and ARCHITECTURES[arch].oci not in self.architectures:
+        arch = abi_of(arch, nr)
+        if ARCHITECTURES[arch].oci not in self.architectures if self.architectures else arch not in NATIVE:
             return _FOREIGN
-        if not self.architectures and arch not in NATIVE:
-            return _FOREIGN
-        rules = self.answers(arch, nr)
+        rules, undefined = self.answers(arch, nr)
+        if undefined:
+            raise Ambiguous(undefined)
+        if ARCHITECTURES[arch].bits == 32:
+            rules = [(tuple((_low_half(test), negated) for test, negated in tests), e, v) for tests, e, v in rules]
         always = {verdict for tests, _, verdict in rules if not tests}
         matching = always or {verdict for tests, either, verdict in rules if _match(tests, either, args)}
         if len(matching) > 1:
@@ -131,13 +156,19 @@ def _match(tests: Rule, either: bool, args: Sequence[int]) -> bool:
 
 
 def _holds(condition: Condition, args: Sequence[int]) -> bool:
-    """The test of one OCI argument entry, which has either one range or one mask, on all 64 bits."""
-    value = args[condition.argument]
+    """The test of one OCI argument entry, which has either one range or one mask."""
+    value = args[condition.argument] & ((1 << condition.width) - 1)
     if condition.ranges:
         low, high = condition.ranges[0]
         return low <= value <= high
     mask, wanted = condition.masks[0]
     return value & mask == wanted
+
+
+def _low_half(test: Condition) -> Condition:
+    """The test as libseccomp makes it on an architecture of 32 bits (x32 too): it drops upper halves."""
+    ranges = tuple((low & _WORD, high & _WORD) for low, high in test.ranges)
+    return Condition(test.argument, 32, ranges, tuple((mask & _WORD, value & _WORD) for mask, value in test.masks))
 
 
 def _condition(arg: Mapping[str, Any]) -> tuple[Condition, bool]:
@@ -160,4 +191,5 @@ def _condition(arg: Mapping[str, Any]) -> tuple[Condition, bool]:
 
 def _verdict(action: str, number: int | None) -> Verdict:
     said = _VERDICTS[action]
-    return Verdict(said, (EPERM if number is None else number) if said is Action.ERRNO else 0)
+    carried = EPERM if number is None else number
+    return Verdict(said, carried if said is Action.ERRNO else 0, carried if said is Action.TRACE else 0)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from stockade.seccomp import emulate as op
 from stockade.seccomp.emulate import Instruction
-from stockade.seccomp.regions import EVERYTHING, WORD, Region, split_at, split_mask
+from stockade.seccomp.regions import EVERYTHING, WORD, Region, Unprovable, split_at, split_mask
 
-MAX_PATHS = 200_000
-
-
-class Unprovable(ValueError):
-    """The program computes with its input in a way that intervals and fixed bits do not follow."""
+MAX_STEPS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,36 +28,41 @@ def paths(code: tuple[Instruction, ...], start: Region = EVERYTHING) -> Iterator
     """Disjoint regions that together make `start`; all calls of one region take the same way through the program.
 
     Unprovable for a program that uses X, scratch memory or arithmetic other than `and` with a constant, compares a
-    masked word by order, returns a computed value, or has more than 200000 paths.
+    masked word by order, returns a computed value, or takes more than a million steps on all its paths.
     """
     pending: list[_State] = [(0, 0, start)]
-    found = 0
+    steps = 0
     while pending:
         at, held, region = pending.pop()
-        instruction = code[at]
-        if instruction.code == op.RET_K:
-            found += 1
-            if found > MAX_PATHS:
-                raise Unprovable(f"more than {MAX_PATHS} paths")
+        steps += 1
+        if steps > MAX_STEPS:
+            raise Unprovable(f"its paths have more than {MAX_STEPS} instructions")
+        if code[at].code == op.RET_K:
             yield region
-        elif instruction.code == op.LD_ABS:
-            pending.append((at + 1, Masked(instruction.k >> 2), region))
-        elif instruction.code == op.LD_IMM:
-            pending.append((at + 1, instruction.k, region))
-        elif instruction.code == op.ALU | 0x50:
-            held = Masked(held.word, held.mask & instruction.k) if isinstance(held, Masked) else held & instruction.k
-            pending.append((at + 1, held, region))
-        elif instruction.code == op.JA:
-            pending.append((at + 1 + instruction.k, held, region))
-        elif instruction.code & 0xF == op.JUMP:
-            yes, no = _compare(instruction, at, held, region)
-            pending += [(at + 1 + instruction.yes, held, part) for part in yes]
-            pending += [(at + 1 + instruction.no, held, part) for part in no]
         else:
-            raise Unprovable(f"instruction {at} ({instruction.code:#06x}) is beyond what the proof follows")
+            pending += step(code, at, held, region)
 
 
-def _compare(instruction: Instruction, at: int, held: Held, region: Region) -> tuple[list[Region], list[Region]]:
+def step(code: Sequence[Instruction], at: int, held: Held, region: Region) -> list[_State]:
+    """Where the calls of a region go from instruction `at`, which does not return; Unprovable as from `paths`."""
+    instruction = code[at]
+    if instruction.code == op.LD_ABS:
+        return [(at + 1, Masked(instruction.k >> 2), region)]
+    if instruction.code == op.LD_IMM:
+        return [(at + 1, instruction.k, region)]
+    if instruction.code == op.ALU | 0x50:
+        held = Masked(held.word, held.mask & instruction.k) if isinstance(held, Masked) else held & instruction.k
+        return [(at + 1, held, region)]
+    if instruction.code == op.JA:
+        return [(at + 1 + instruction.k, held, region)]
+    if instruction.code & 0xF == op.JUMP:
+        yes, no = branch(instruction, at, held, region)
+        states = [(at + 1 + instruction.yes, held, part) for part in yes]
+        return states + [(at + 1 + instruction.no, held, part) for part in no]
+    raise Unprovable(f"instruction {at} ({instruction.code:#06x}) is beyond what the proof follows")
+
+
+def branch(instruction: Instruction, at: int, held: Held, region: Region) -> tuple[list[Region], list[Region]]:
     """The parts of a region for which the comparison holds, and those for which it does not."""
     kind, k = op.COMPARISONS[instruction.code & 0xF0], instruction.k
     if isinstance(held, int):

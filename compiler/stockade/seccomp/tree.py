@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from stockade.model.seccomp import Verdict
+from stockade.seccomp.optimal import Chain, Cut, Item, Plan, best_plan
 
 MAX_NODES = 16384
 
@@ -83,28 +84,18 @@ class Graph:
 
     def search(self, spans: Sequence[Span]) -> Node:
         """A tree of `jge` and `jeq` that finds the accumulator's span; `spans` are disjoint, sorted, complete."""
-        return self._search(_merged(spans))
+        merged = _merged(spans)
+        items = [Item(span.low == span.high, id(span.node), span.weight) for span in merged]
+        return self._follow(best_plan(items), merged)
 
-    def _search(self, spans: Sequence[Span]) -> Node:
-        chain = self._chain(spans)
-        if chain is not None:
-            return chain
-        cut = _middle(spans)
-        return self.test("jge", spans[cut].low, self._search(spans[cut:]), self._search(spans[:cut]))
-
-    def _chain(self, spans: Sequence[Span]) -> Node | None:
-        """One `jeq` a hole, where single values stand out of one surrounding: it settles two cuts at once."""
-        if len(spans) == 1:
-            return spans[0].node
-        if len(spans) not in (3, 5):
-            return None
-        around = spans[0].node
-        holes = spans[1::2]
-        if any(span.node is not around for span in spans[::2]) or any(hole.low != hole.high for hole in holes):
-            return None
-        node = around
-        for hole in sorted(holes, key=lambda span: span.weight):
-            node = self.test("jeq", hole.low, hole.node, node)
+    def _follow(self, plan: Plan, spans: Sequence[Span]) -> Node:
+        if isinstance(plan, Cut):
+            above, below = self._follow(plan.above, spans), self._follow(plan.below, spans)
+            return self.test("jge", spans[plan.span].low, above, below)
+        node = spans[plan.span].node
+        if isinstance(plan, Chain):
+            for hole in reversed(plan.holes):
+                node = self.test("jeq", spans[hole].low, spans[hole].node, node)
         return node
 
 
@@ -117,14 +108,3 @@ def _merged(spans: Sequence[Span]) -> list[Span]:
         else:
             merged.append(span)
     return merged
-
-
-def _middle(spans: Sequence[Span]) -> int:
-    """Where to cut so that both halves weigh about the same: within two comparisons of the best tree on average."""
-    total = sum(span.weight for span in spans)
-    left, best, cut = 0, total + 1, 1
-    for index in range(1, len(spans)):
-        left += spans[index - 1].weight
-        if abs(total - 2 * left) < best:
-            best, cut = abs(total - 2 * left), index
-    return cut

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from stockade.model.position import Position
 from stockade.model.seccomp import Action, Condition, SyscallPolicy, Verdict
-from stockade.model.syscalls import NAMES
+from stockade.model.syscalls import NAMES, known_by
 
-MAX_ERRNO = 4095
+MAX_ERRNO, MAX_DATA = 4095, 0xFFFF
 
 
 class PolicyError(ValueError):
@@ -24,6 +24,11 @@ def check_policy(policy: SyscallPolicy) -> None:
     for name, verdict in (("denied", policy.denied), ("unknown", policy.unknown), ("foreign", policy.foreign)):
         for problem in _verdict_problems(verdict):
             raise PolicyError(None, f"{name}: {problem}", None)
+    try:
+        if policy.kernel is not None:
+            known_by(policy.kernel)
+    except ValueError as error:
+        raise PolicyError(None, str(error), None) from error
     for rule in policy.rules:
         if rule.call not in NAMES:
             raise PolicyError(rule.call, "is not a system call that the table knows", rule.at)
@@ -44,6 +49,11 @@ def _verdict_problems(verdict: Verdict) -> Iterator[str]:
             yield f"errno {verdict.errno} is not between 1 and {MAX_ERRNO}"
     elif verdict.errno:
         yield f"{verdict.action} carries no errno, yet {verdict.errno} is given"
+    if verdict.action in (Action.TRACE, Action.TRAP):
+        if not 0 <= verdict.data <= MAX_DATA:
+            yield f"data {verdict.data} is not between 0 and {MAX_DATA}"
+    elif verdict.data:
+        yield f"{verdict.action} carries no data, yet {verdict.data} is given"
 
 
 def _condition_problems(condition: Condition) -> Iterator[str]:
