@@ -214,7 +214,7 @@ def test_no_color_silences_colour_on_a_terminal(extra: dict[str, str], coloured:
 
 
 def test_completion_offers_commands_without_importing_them() -> None:
-    ran = run(_STOCKADE_COMPLETE="bash_complete", COMP_WORDS="stockade d", COMP_CWORD="1")
+    ran = run(_STOCKADE_COMPLETE="bash_complete", COMP_WORDS="stockade do", COMP_CWORD="1")
     assert ran.stdout == "plain,doctor\n"
     assert "complete" in run(_STOCKADE_COMPLETE="bash_source").stdout
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stockade.cli import filters
+from stockade.cli import filters, policy_sides
 from stockade.cli.output import Answer, Stop, format_option, json_document, message, table, text
 
 if TYPE_CHECKING:
+    from stockade.seccomp.diff import Difference
     from stockade.seccomp.judge import Judge
 
 
@@ -32,19 +33,26 @@ def command(
 ) -> int:
     """Say what NEW allows that OLD does not, and the reverse.
 
-    Each side is a seccomp profile (Docker or OCI JSON) or a raw filter, in any mix; they are compared exactly, over
+    Sides with labels are policy folders, bundles and kernel policies, in any mix: every access of every pair of types
+    is compared, and transitions, constraints and all else that a kernel policy decides; of folders and bundles also
+    the answers to system calls of each container type. Folders name the rules behind a difference.
+
+    Sides without labels are seccomp profiles (Docker or OCI JSON) and raw filters, in any mix, compared exactly over
     all architectures, numbers and arguments. One line for each call and change of answer, with one call as witness,
     which `stockade seccomp run` takes as it is printed. The options say for what profiles are read.
 
-    Ends with 0, but with 1 where --fail-on names a difference: `widen` a call that is let through and was not, `any`
-    every difference.
+    Ends with 0, but with 1 where --fail-on names a difference: `widen` what is allowed and was not, `any` every one.
 
     \b
     Example:
-      stockade diff old.json new.bpf --fail-on widen
+      stockade diff ./policy.old ./policy --fail-on widen
     """
+    labelled = policy_sides.side(old, form), policy_sides.side(new, form)
+    if labelled[0] is not None and labelled[1] is not None:
+        return _labelled(old, new, labelled[0], labelled[1], fail_on, form)
+    if labelled != (None, None):
+        raise Stop(f"{old} and {new} have nothing in common: one has labels, the other answers system calls alone")
     from stockade.seccomp.diff import Kind, compare
-    from stockade.seccomp.prove import spell_verdict
     from stockade.seccomp.regions import Unprovable
 
     wanted = filters.For(arch, caps, kernel, skip_unknown)
@@ -61,39 +69,83 @@ def command(
                 "new": str(new),
                 "same": not found,
                 "counts": {str(kind): number for kind, number in count.items()},
-                "differences": [
-                    {
-                        "kind": str(one.kind),
-                        "call": one.call,
-                        "architectures": list(one.archs),
-                        "old": filters.verdict(one.old),
-                        "new": filters.verdict(one.new),
-                        "witness": one.witness,
-                    }
-                    for one in found
-                ],
+                "differences": [_document(one) for one in found],
             }
         )
     elif not found:
         text(f"{old} and {new} answer every call alike")
     else:
-        table(
-            ("change", "call", "on", "old", "new", "for example"),
-            [
-                (
-                    str(one.kind),
-                    one.call or "-",
-                    ",".join(one.archs) or "another",
-                    spell_verdict(one.old),
-                    spell_verdict(one.new),
-                    one.witness,
-                )
-                for one in found
-            ],
-        )
+        _table(found)
         text(", ".join(f"{number} {kind}" for kind, number in count.items() if number))
     failing = bool(found) if fail_on == "any" else fail_on == "widen" and count[Kind.WIDENED] > 0
     return Answer.NO if failing else Answer.YES
+
+
+def _document(one: Difference) -> dict[str, object]:
+    return {
+        "kind": str(one.kind),
+        "call": one.call,
+        "architectures": list(one.archs),
+        "old": filters.verdict(one.old),
+        "new": filters.verdict(one.new),
+        "witness": one.witness,
+    }
+
+
+def _table(found: list[Difference]) -> None:
+    from stockade.seccomp.prove import spell_verdict
+
+    table(
+        ("change", "call", "on", "old", "new", "for example"),
+        [
+            (
+                str(one.kind),
+                one.call or "-",
+                ",".join(one.archs) or "another",
+                spell_verdict(one.old),
+                spell_verdict(one.new),
+                one.witness,
+            )
+            for one in found
+        ],
+    )
+
+
+def _labelled(
+    old: Path, new: Path, one: policy_sides.Side, other: policy_sides.Side, fail_on: str | None, form: str
+) -> int:
+    from stockade.prove.diff_text import lines
+    from stockade.seccomp.diff import Kind
+
+    labels = policy_sides.labels(one, other)
+    calls = list(policy_sides.calls(one, other))
+    lonely = list(policy_sides.lonely(one, other))
+    same = labels.same and not calls and not lonely
+    if form == "json":
+        json_document(
+            {
+                "old": str(old),
+                "new": str(new),
+                "same": same,
+                "labels": labels.as_dict(),
+                "calls": [
+                    {"container": name, "architecture": arch, "differences": [_document(d) for d in found]}
+                    for name, arch, found in calls
+                ],
+                "filters": [{"container": name, "architecture": arch, "new": new} for name, arch, new in lonely],
+            }
+        )
+    else:
+        for line in lines(labels):
+            text(line)
+        for name, arch, found in calls:
+            text(f"system calls of {name} on {arch}:")
+            _table(found)
+        for name, arch, is_new in lonely:
+            text(f"filter of {name} on {arch}: {'only in the new' if is_new else 'only in the old'}")
+    wider = labels.widens or any(d.kind is Kind.WIDENED for _, _, found in calls for d in found)
+    wider = wider or any(is_new for _, _, is_new in lonely)
+    return Answer.NO if (fail_on == "any" and not same) or (fail_on == "widen" and wider) else Answer.YES
 
 
 def _side(path: Path, wanted: filters.For) -> Judge:

@@ -17,7 +17,7 @@ from stockade.seccomp.emulate import BadProgram
 from stockade.seccomp.prove import Disagreement, prove_filter
 from stockade.seccomp.runtime import Ambiguous
 from stockade.seccomp.runtime import prove_oci as prove_profile
-from stockade.seccomp.symbolic import Unprovable
+from stockade.seccomp.regions import Unprovable
 from stockade.selinux.binary import Binary
 from stockade.selinux.libsepol import Decisions
 

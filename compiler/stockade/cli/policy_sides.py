@@ -1,0 +1,102 @@
+"""The sides of `stockade diff` that have labels: a policy folder, a bundle, or a kernel policy by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stockade.bundle.manifest import NAME, BundleError
+from stockade.bundle.read import read
+from stockade.cli.filters import KERNEL_POLICY
+from stockade.cli.output import Stop
+from stockade.cli.policy import refuse
+from stockade.source.files import read_files
+
+if TYPE_CHECKING:
+    from stockade.model.policy import Policy
+    from stockade.prove.policy_diff import PolicyDiff
+    from stockade.seccomp.diff import Difference
+    from stockade.seccomp.judge import Judge
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A kernel policy, what answers calls by (container type, architecture), and the source where there is one."""
+
+    kernel_policy: bytes
+    judges: Mapping[tuple[str, str], Judge] = field(default_factory=dict)
+    policy: Policy | None = None
+
+
+def side(path: Path, form: str) -> Side | None:
+    """The side that a path is, or None where it has no labels: a seccomp profile, a raw filter, or nothing."""
+    if not path.is_dir():
+        if not path.is_file() or path.stat().st_size < len(KERNEL_POLICY):
+            return None
+        with path.open("rb") as file:
+            if file.read(len(KERNEL_POLICY)) != KERNEL_POLICY:
+                return None
+        return Side(path.read_bytes())
+    return _bundle(path) if (path / NAME).is_file() else _folder(path, form)
+
+
+def _bundle(path: Path) -> Side:
+    from stockade.model.syscalls import NATIVE
+    from stockade.prove.bundled import kernel_policy
+    from stockade.seccomp.judge import FilterJudge
+
+    try:
+        bundle = read(path)
+        listed = {entry.path for entry in bundle.manifest.entries}
+        files = {(name, arch): f"containers/{name}/seccomp.{arch}.bpf" for name in bundle.types for arch in NATIVE}
+        judges = {key: FilterJudge(bundle.bytes(file)) for key, file in files.items() if file in listed}
+        return Side(kernel_policy(bundle)[1], judges)
+    except BundleError as error:
+        raise Stop(f"{path}: {error}") from error
+
+
+def _folder(path: Path, form: str) -> Side:
+    from stockade.prove.policy_sources import kernel_policy
+    from stockade.seccomp.judge import PolicyJudge
+    from stockade.source.diagnostics import PolicyError
+    from stockade.source.load import build
+
+    try:
+        policy = build(read_files(path))
+    except PolicyError as error:
+        raise refuse(error.diagnostics, error.texts, path, form) from None
+    types = policy.containers.values()
+    judges = {(c.name, arch): PolicyJudge(c.syscalls, (arch,)) for c in types for arch in c.architectures}
+    return Side(kernel_policy(policy), judges, policy)
+
+
+def labels(old: Side, new: Side) -> PolicyDiff:
+    """The difference of the kernel policies, with the rules behind it where a side has them."""
+    from stockade.prove.conditions import ConditionError
+    from stockade.prove.policy_diff import diff
+    from stockade.prove.policy_sources import explain
+    from stockade.selinux.libsepol import SepolError
+    from stockade.selinux.policydb import PolicydbError
+
+    try:
+        return explain(diff(old.kernel_policy, new.kernel_policy), old.policy, new.policy)
+    except (PolicydbError, ConditionError, SepolError) as error:
+        raise Stop(str(error)) from error
+
+
+def calls(old: Side, new: Side) -> Iterator[tuple[str, str, list[Difference]]]:
+    """(container type, architecture, differences) for every filter that both sides have and that differs."""
+    from stockade.seccomp.diff import compare
+
+    for key in sorted(old.judges.keys() & new.judges.keys()):
+        if found := compare(old.judges[key], new.judges[key]):
+            yield *key, found
+
+
+def lonely(old: Side, new: Side) -> Iterator[tuple[str, str, bool]]:
+    """(container type, architecture, whether it is new) for every filter that only one side has."""
+    if old.judges and new.judges:
+        for key in sorted(old.judges.keys() ^ new.judges.keys()):
+            yield *key, key in new.judges
