@@ -15,9 +15,9 @@ from stockade.prove.containers import loose_layers, unknown_options, widenings
 from stockade.prove.labels import broken_promises, incomplete_promises
 from stockade.seccomp.emulate import BadProgram
 from stockade.seccomp.prove import Disagreement, prove_filter
+from stockade.seccomp.regions import Unprovable
 from stockade.seccomp.runtime import Ambiguous
 from stockade.seccomp.runtime import prove_oci as prove_profile
-from stockade.seccomp.regions import Unprovable
 from stockade.selinux.binary import Binary
 from stockade.selinux.libsepol import Decisions
 
