@@ -108,7 +108,7 @@ def test_a_neverallow_violation_names_both_lines(small: str, capfd: pytest.Captu
 @pytest.mark.parametrize(
     ("version", "extra", "message"),
     [
-        (31, "(defaultrange file glblub)", "version 31 cannot hold this: .defaultrange file glblub"),
+        (31, "(defaultrange file glblub)", "version 31 cannot hold this: .defaultrange file glblub.* .version 32 can."),
         (27, "(defaulttype file source)", "defaulttype file source"),
         (24, '(typetransition subject_t object_t file "x" third_t)', "filename"),
         (14, "", "version 14"),

@@ -15,16 +15,15 @@ from stockade.model.policy import Policy
 from stockade.oci.build import to_json, to_runtime_spec
 from stockade.seccomp.cbpf import compile_filter
 from stockade.seccomp.oci import to_oci
-from stockade.selinux import toolchain
+from stockade.selinux import contract, toolchain
 from stockade.selinux.attributes import membership
 from stockade.selinux.cil import Writer
 from stockade.selinux.libsepol import CilError, compile_cil
 from stockade.selinux.module import build_pp
 from stockade.selinux.te import type_fc, type_te
-from stockade.selinux.text import context
 
-POLICY_VERSION = 31
-"""The kernel policy format: the newest that every kernel since Linux 4.13 reads."""
+POLICY_VERSION = toolchain.DEFAULT_POLICY_VERSION
+"""The kernel policy format that is written unless another is asked for."""
 
 CIL = "text/x-selinux-cil"
 TEXT = "text/plain"
@@ -52,9 +51,12 @@ class Compiled:
     specs: Mapping[str, Mapping[str, object]]
 
 
-def compile_policy(policy: Policy, jobs: int = 2) -> Compiled:
-    """Compile every layer. CompileError, or a room's own error, says what cannot be compiled and why."""
-    if problems := toolchain.check(POLICY_VERSION, policy.host.policy_capabilities):
+def compile_policy(policy: Policy, jobs: int = 2, policy_version: int = POLICY_VERSION) -> Compiled:
+    """Compile every layer, the kernel policy in format `policy_version`.
+
+    CompileError, or a room's own error, says what cannot be compiled and why.
+    """
+    if problems := toolchain.check(policy_version, policy.host.policy_capabilities):
         raise CompileError("; ".join(problems))
     writer = Writer(policy)
     types = policy.containers.values()
@@ -72,14 +74,17 @@ def compile_policy(policy: Policy, jobs: int = 2) -> Compiled:
         profiles = {container.name: to_oci(container.syscalls, container.architectures) for container in types}
         specs = {container.name: to_runtime_spec(container) for container in types}
         try:
-            compiled = compile_cil(cil, policy_version=POLICY_VERSION)
+            compiled = compile_cil(cil, policy_version=policy_version)
         except CilError as error:
             raise CompileError(f"libsepol refuses the compiled policy: {error}") from error
         artefacts = [
             Artefact("host/policy.cil", cil[0][1], CIL),
-            Artefact(f"host/policy.{POLICY_VERSION}", compiled.policy, BINARY),
+            Artefact(f"host/policy.{policy_version}", compiled.policy, BINARY),
             Artefact("host/file_contexts", compiled.file_contexts.encode(), TEXT),
-            Artefact("host/lxc_contexts", _lxc_contexts(policy), TEXT),
+            Artefact("host/mount_contexts", contract.mount_contexts(policy.host), TEXT),
+            Artefact("host/tmpfiles.conf", contract.tmpfiles(policy.host), TEXT),
+            Artefact("host/lxc_contexts", contract.lxc_contexts(policy), TEXT),
+            Artefact("host/container_labels.json", contract.container_labels(policy), JSON),
         ]
         for container in types:
             folder = f"containers/{container.name}"
@@ -112,14 +117,3 @@ def _filters(folder: str, container: ContainerType, filters: Mapping[tuple[str, 
 
 def _json(document: Mapping[str, Any]) -> bytes:
     return (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()
-
-
-def _lxc_contexts(policy: Policy) -> bytes:
-    """The labels a runtime gives to a container for which nobody asked for any; it adds the categories itself."""
-    container = policy.containers[policy.default]
-    subjects = policy.host.subject_labels
-    lines = [
-        f'process = "{context(container.domain, subjects)}"',
-        f'file = "{context(container.files, subjects)}"',
-    ]
-    return ("\n".join(lines) + "\n").encode()

@@ -11,7 +11,7 @@ import click
 from stockade.bundle.manifest import BundleError, Manifest
 from stockade.bundle.read import read, verify
 from stockade.cli.output import Answer, Stop, format_option, json_document, message, table, text
-from stockade.cli.policy import Proven, compiler_digest, find_policy, prove
+from stockade.cli.policy import Proven, compiler_digest, find_policy, policy_version_option, prove
 from stockade.source.files import digest, read_files
 
 if TYPE_CHECKING:
@@ -27,13 +27,25 @@ if TYPE_CHECKING:
     "--type", "types", multiple=True, help="Only this container type's files, beside the host's (repeatable)."
 )
 @click.option(
-    "--target", type=click.Choice(["fortified"]), default="fortified", show_default=True, help="For which host."
+    "--target",
+    type=click.Choice(["fortified", "refpolicy"]),
+    default="fortified",
+    show_default=True,
+    help="For which host.",
 )
 @click.option("--jobs", type=click.IntRange(1, 64), default=os.cpu_count() or 1, help="How many programs run at once.")
+@policy_version_option
 @click.option("--force", is_flag=True, help="Compile and prove even where nothing has changed.")
 @format_option
 def command(
-    policy: Path | None, output: Path, types: tuple[str, ...], target: str, jobs: int, force: bool, form: str
+    policy: Path | None,
+    output: Path,
+    types: tuple[str, ...],
+    target: str,
+    jobs: int,
+    policy_version: int | None,
+    force: bool,
+    form: str,
 ) -> int:
     """Compile a policy for every layer, prove what was compiled, and write it.
 
@@ -47,22 +59,27 @@ def command(
     """
     folder = find_policy(policy)
     files = read_files(folder)
-    source = digest(files) if not types else digest(files, *sorted(set(types)))
+    if target != "fortified" and policy_version is not None:
+        raise Stop(f"--policy-version is about the kernel policy, and target `{target}` has none", Answer.USAGE)
+    source = digest(files, *_options(types, policy_version, target))
     compiler = compiler_digest()
     manifest = None if force else _standing(output, source, compiler)
     if manifest is not None:
         _report(manifest, output, None, form)
         return Answer.YES
-    proven = prove(folder, files, jobs, form)
+    proven = prove(folder, files, jobs, form, policy_version)
     for name in types:
         if name not in proven.policy.containers:
             raise Stop(f"no container type `{name}`; there are {', '.join(proven.policy.containers)}", Answer.USAGE)
+    artefacts = proven.compiled.artefacts
+    if target == "refpolicy":
+        artefacts = _on_refpolicy(proven, types, jobs)
     from stockade.bundle.write import write
 
     try:
         manifest = write(
             output,
-            [artefact for artefact in proven.compiled.artefacts if _wanted(artefact, types)],
+            [artefact for artefact in artefacts if _wanted(artefact, types)],
             policy_name=proven.policy.host.name,
             policy_version=proven.policy.host.version,
             source_digest=source,
@@ -72,6 +89,33 @@ def command(
         raise Stop(str(error)) from error
     _report(manifest, output, proven, form)
     return Answer.YES
+
+
+def _on_refpolicy(proven: Proven, types: tuple[str, ...], jobs: int) -> tuple[Artefact, ...]:
+    """The artefacts for a host on the reference policy; what nothing there stands for is said, and denied."""
+    from stockade.bundle.refpolicy import refpolicy_artefacts, relabelled
+    from stockade.oci.build import to_runtime_spec
+    from stockade.oci.prove import prove_oci
+    from stockade.selinux.module import ModuleError
+
+    there, modules = relabelled(proven.policy)
+    for name, container in there.containers.items():
+        if faults := list(prove_oci(container, to_runtime_spec(container))):
+            raise Stop(f"oci.json of `{name}`: {faults[0]}", Answer.NO)
+        if not types or name in types:
+            message(f"{name}: {len(modules[name].unmapped)} grants have no counterpart there; summary.md lists them")
+    try:
+        return refpolicy_artefacts(proven.policy, proven.compiled, jobs)
+    except ModuleError as error:
+        raise Stop(str(error)) from error
+
+
+def _options(types: tuple[str, ...], policy_version: int | None, target: str) -> list[str]:
+    """What makes another bundle of the same files: no option that says what would be done without it."""
+    from stockade.selinux.toolchain import DEFAULT_POLICY_VERSION
+
+    version = [] if policy_version in (None, DEFAULT_POLICY_VERSION) else [f"policy version {policy_version}"]
+    return [*sorted(set(types)), *version, *([] if target == "fortified" else [f"target {target}"])]
 
 
 def _wanted(artefact: Artefact, types: tuple[str, ...]) -> bool:

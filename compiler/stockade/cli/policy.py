@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 import stockade
 from stockade.cli.output import Answer, Stop, json_document, message
 
@@ -17,6 +19,13 @@ if TYPE_CHECKING:
     from stockade.model.finding import Finding
     from stockade.model.policy import Policy
     from stockade.source.files import SourceFile
+
+
+policy_version_option = click.option(
+    "--policy-version",
+    type=click.IntRange(min=30),
+    help="Format of the kernel policy: 30 to 33; 31 when not said, which every kernel since Linux 4.13 reads.",
+)
 
 
 def shipped() -> Path | None:
@@ -65,9 +74,12 @@ class Proven:
     compiled: Compiled
 
 
-def prove(folder: Path, files: list[SourceFile], jobs: int, form: str) -> Proven:
-    """Load, compile and prove a policy. Where it does not hold, say all that is wrong and end the command."""
-    from stockade.bundle.compile import CompileError, compile_policy
+def prove(folder: Path, files: list[SourceFile], jobs: int, form: str, policy_version: int | None = None) -> Proven:
+    """Load, compile and prove a policy. Where it does not hold, say all that is wrong and end the command.
+
+    `policy_version` is the format of the kernel policy; None is the usual one.
+    """
+    from stockade.bundle.compile import POLICY_VERSION, CompileError, compile_policy
     from stockade.model.grants import grants
     from stockade.oci.build import OciError
     from stockade.prove.policy import action_findings, artefact_faults, source_findings
@@ -87,7 +99,7 @@ def prove(folder: Path, files: list[SourceFile], jobs: int, form: str) -> Proven
     if findings := source_findings(policy, table):
         raise refuse(findings, texts, folder, form)
     try:
-        compiled = compile_policy(policy, jobs)
+        compiled = compile_policy(policy, jobs, policy_version or POLICY_VERSION)
         if findings := action_findings(policy, compiled):
             raise refuse(findings, texts, folder, form)
         faults = list(artefact_faults(policy, table, compiled))

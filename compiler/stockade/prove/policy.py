@@ -12,6 +12,7 @@ from stockade.oci.prove import prove_oci as prove_spec
 from stockade.prove.actions import action_promises
 from stockade.prove.binary import disagreements
 from stockade.prove.containers import loose_layers, unknown_options, widenings
+from stockade.prove.contract import contract_faults, contract_findings
 from stockade.prove.labels import broken_promises, incomplete_promises
 from stockade.seccomp.emulate import BadProgram
 from stockade.seccomp.prove import Disagreement, prove_filter
@@ -30,6 +31,7 @@ def source_findings(policy: Policy, table: Grants) -> list[Finding]:
         *widenings(policy, table),
         *loose_layers(policy, table),
         *unknown_options(policy),
+        *contract_findings(policy.host),
     ]
 
 
@@ -42,6 +44,7 @@ def action_findings(policy: Policy, compiled: Compiled) -> list[Finding]:
 def artefact_faults(policy: Policy, table: Grants, compiled: Compiled) -> Iterator[str]:
     """Every way in which an artefact is not what the source says; empty when all of them are."""
     yield from disagreements(policy, table, Binary(compiled.kernel_policy))
+    yield from contract_faults(policy, compiled)
     for container in policy.containers.values():
         for arch in container.architectures:
             try:

@@ -181,15 +181,30 @@ def _write(policydb: c_void_p, version: int) -> bytes:
     newest = highest_policy_version()
     if version == newest:
         return _image(policydb, version)
-    complete = _printed(_image(policydb, newest))
+    whole = _image(policydb, newest)
+    complete = _printed(whole)
     policy = _image(policydb, version)
     printed = _printed(policy)
     if printed != complete:
         lost = [
             line[2:] for line in difflib.ndiff(printed.splitlines(), complete.splitlines()) if line[:2] in ("+ ", "- ")
         ]
-        raise CilError([f"policy version {version} cannot hold this: {line}" for line in lost])
+        enough = next((v for v in range(version + 1, newest) if _again(whole, v) == complete), newest)
+        raise CilError([f"policy version {version} cannot hold this: {line} (version {enough} can)" for line in lost])
     return policy
+
+
+def _again(policy: bytes, version: int) -> str | None:
+    """What is left of a policy that is written in another version; None when it cannot be.
+
+    Writing in an older version takes parts out of what libsepol holds, so it begins with the bytes every time.
+    """
+    with reading(policy) as (policydb, _):
+        try:
+            written = _image(policydb, version) if policydb else b""
+        except CilError:
+            written = b""
+    return _printed(written) if written else None
 
 
 def _image(policydb: c_void_p, version: int) -> bytes:

@@ -13,6 +13,8 @@ Number = tuple[int, int]
 """A release: (3, 4) is 3.4."""
 
 LOWEST_POLICY_VERSION: Final = 15
+DEFAULT_POLICY_VERSION: Final = 31
+"""The kernel policy format of a build that names none: every kernel since Linux 4.13 reads it."""
 
 
 @dataclass(frozen=True, slots=True)
