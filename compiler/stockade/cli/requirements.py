@@ -116,6 +116,13 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("perl", (_LAB,), "runs the lab's probes", probes.program("perl"), "perl-base"),
     Requirement("veritysetup", (_LAB,), "seals the lab's root", probes.program("veritysetup"), "cryptsetup-bin"),
     Requirement("sediff", (_TEST,), "the reference for policy differences", probes.program("sediff"), "setools"),
+    Requirement(
+        "reference policy",
+        (_TEST,),
+        "the policy that modules for other hosts are linked with",
+        probes.file("usr/share/selinux/default/base.pp.bz2"),
+        "selinux-policy-default",
+    ),
     Requirement("cc", (_TEST,), "reads the kernel's headers", probes.program("cc"), "gcc"),
     Requirement(
         "kernel headers",
