@@ -13,6 +13,7 @@ from stockade.bundle.compile import POLICY_VERSION, Compiled, compile_policy
 from stockade.model.grants import members
 from stockade.model.policy import Policy
 from stockade.model.position import Said
+from stockade.model.promise import LabelPromise
 from stockade.selinux.binary import Binary
 from stockade.selinux.cil import Writer
 from stockade.selinux.libsepol import CilError, compile_cil
@@ -100,7 +101,12 @@ def test_every_rule_is_written_with_its_reason(policy: Policy, compiled: Compile
                     written.setdefault(path, set()).add((match[1], int(match[2]), word))
     wanted: list[tuple[Said, str]] = [(t, "typetransition") for t in host.transitions]
     wanted += [(c, "mlsvalidatetrans" if c.relabelling else "mlsconstrain") for c in host.constraints]
-    wanted += [(p, "neverallow") for p in policy.promises.values() if hasattr(p, "what")]
+    promises = [p for p in policy.promises.values() if isinstance(p, LabelPromise)]
+    wanted += [(p, "neverallow") for p in promises if p.own is None]
+    for promise in promises:
+        if promise.own:
+            place = (promise.at.file, promise.at.line, "neverallow")
+            assert place in written[f"containers/{promise.own}/selinux.cil"], promise
     wanted += [(r, "allow" if r.audit else "dontaudit") for r in host.rules if r.origin is None]
     for thing, word in wanted:
         assert (thing.at.file, thing.at.line, word) in written["host/policy.cil"], thing

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from stockade.model.promise import LabelPromise
 from stockade.source.diagnostics import PolicyError
 from stockade.source.load import build
 
@@ -24,7 +25,8 @@ def test_the_base_policy_is_right(base: policies.Files) -> None:
     policy = build(policies.as_sources(base))
     assert sorted(policy.containers) == ["plain", "tight"]
     assert sorted(policy.actions) == ["load-module", "new-user-namespace"]
-    assert len(policy.promises) == 4
+    assert len([p for p in policy.promises.values() if not getattr(p, "own", None)]) == 4
+    assert {p.own for p in policy.promises.values() if isinstance(p, LabelPromise)} == {None, "tight"}
 
 
 @pytest.mark.parametrize(("change", "expect"), cases())

@@ -60,9 +60,7 @@ def compile_policy(policy: Policy, jobs: int = 2, policy_version: int = POLICY_V
         raise CompileError("; ".join(problems))
     writer = Writer(policy)
     types = policy.containers.values()
-    blocks = {container.name: writer.type_cil(container) for container in types}
-    cil = [("host/policy.cil", writer.host_cil())]
-    cil += [(f"containers/{name}/selinux.cil", text) for name, text in blocks.items() if name in writer.owners]
+    cil, blocks = _cil(policy, writer)
     with ThreadPoolExecutor(max(1, jobs)) as pool:
         # checkmodule and semodule_package are programs of their own, so they run while the rest is compiled here.
         modules = {container.name: _module(pool, policy, container, writer) for container in types}
@@ -100,6 +98,19 @@ def compile_policy(policy: Policy, jobs: int = 2, policy_version: int = POLICY_V
                 *(_filters(folder, container, filters)),
             ]
     return Compiled(tuple(artefacts), tuple(cil), compiled.policy, filters, profiles, specs)
+
+
+def kernel_cil(policy: Policy) -> list[tuple[str, bytes]]:
+    """(name, text) of the CIL files that the kernel policy is compiled from, in their order."""
+    return _cil(policy, Writer(policy))[0]
+
+
+def _cil(policy: Policy, writer: Writer) -> tuple[list[tuple[str, bytes]], dict[str, bytes]]:
+    """The files of the kernel policy, and the block of every container type."""
+    blocks = {container.name: writer.type_cil(container) for container in policy.containers.values()}
+    cil = [("host/policy.cil", writer.host_cil())]
+    cil += [(f"containers/{name}/selinux.cil", text) for name, text in blocks.items() if name in writer.owners]
+    return cil, blocks
 
 
 def _module(

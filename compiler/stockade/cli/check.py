@@ -15,19 +15,41 @@ from stockade.source.files import read_files
 @click.command()
 @click.argument("policy", required=False, type=click.Path(path_type=Path))
 @click.option("--jobs", type=click.IntRange(1, 64), default=os.cpu_count() or 1, help="How many programs run at once.")
+@click.option("--mutate", is_flag=True, help="Widen every rule there could be, and say which widenings are refused.")
+@click.option("--exact", is_flag=True, help="With --mutate: have libsepol refuse every widening, not a sample.")
+@click.option("--derive", is_flag=True, help="First write the guards that are missing to promises/derived.yaml.")
 @policy_version_option
 @format_option
-def command(policy: Path | None, jobs: int, policy_version: int | None, form: str) -> int:
-    """Compile a policy and prove it, without writing anything.
+def command(
+    policy: Path | None,
+    jobs: int,
+    mutate: bool,
+    exact: bool,
+    derive: bool,
+    policy_version: int | None,
+    form: str,
+) -> int:
+    """Compile a policy and prove it, without writing anything but the guards that --derive asks for.
 
     Every fault is said with its file, line and column. Ends with 0 when the policy holds and 1 when it does not.
 
     \b
     Example:
       stockade check ./policy
+      stockade check --mutate
     """
+    if exact and not mutate:
+        raise click.UsageError("--exact belongs to --mutate")
     folder = find_policy(policy)
-    proven = prove(folder, read_files(folder), jobs, form, policy_version)
+    files = read_files(folder)
+    if mutate or derive:
+        from stockade.cli import _mutate
+
+        if derive:
+            files = _mutate.derive(folder, files, form)
+        if mutate:
+            return _mutate.mutate(folder, files, exact, form)
+    proven = prove(folder, files, jobs, form, policy_version)
     held = proven.policy
     if form == "json":
         json_document(

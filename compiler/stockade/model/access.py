@@ -6,6 +6,7 @@ Bit `i` of a mask stands for the `i`-th pair of `PAIRS`. Union, intersection and
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from stockade.model.classes import CLASSES
 
@@ -48,11 +49,16 @@ def mask_of(names: Iterable[str], permission: str) -> int:
 
 def spell(access: int) -> dict[str, tuple[str, ...]]:
     """The classes of a mask, sorted, each with its sorted permissions."""
-    result: dict[str, tuple[str, ...]] = {}
-    for name, whole in CLASS_MASK.items():
-        if access & whole:
-            result[name] = tuple(p for p in sorted(CLASSES[name]) if access & _BIT[name, p])
-    return dict(sorted(result.items()))
+    return dict(_spelled(access))
+
+
+@lru_cache(maxsize=4096)  # a policy has few different masks, and each is spelled for every pair that has it
+def _spelled(access: int) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return tuple(
+        (name, tuple(p for p in sorted(CLASSES[name]) if access & _BIT[name, p]))
+        for name, whole in sorted(CLASS_MASK.items())
+        if access & whole
+    )
 
 
 def words(access: int, limit: int = 4) -> str:

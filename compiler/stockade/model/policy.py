@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stockade.model.action import ActionCase
 from stockade.model.container import ContainerType
 from stockade.model.host import Host
-from stockade.model.promise import Promise
+from stockade.model.position import Position
+from stockade.model.promise import Promise, Waiver
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything a build needs; keyed by name, sorted. `default` is the type of a container for which none is named."""
+    """Everything a build needs; keyed by name, sorted. `default` is the type of a container for which none is named.
+
+    `waivers` say what is neither given nor promised away. `complete` asks that nothing else is: whatever no rule gives
+    is promised away or waived; `header` is where that was asked for.
+    """
 
     host: Host
     containers: Mapping[str, ContainerType]
     actions: Mapping[str, ActionCase]
     promises: Mapping[str, Promise]
     default: str
+    waivers: Mapping[str, Waiver] = field(default_factory=dict)
+    complete: bool = False
+    header: Position = field(default_factory=lambda: Position("host", 1, 1))

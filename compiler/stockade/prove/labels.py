@@ -11,6 +11,11 @@ from stockade.model.host import Host, Rule
 from stockade.model.policy import Policy
 from stockade.model.promise import LabelPromise
 
+DERIVED = "promises/derived.yaml"
+"""The file of a policy that `stockade check --derive` writes; what is in it is a promise like any other."""
+
+REDERIVE = "a derived guard; where the change is meant, run `stockade check --derive`"
+
 
 def label_promises(policy: Policy) -> Iterator[LabelPromise]:
     """The promises that speak of labels, by name."""
@@ -41,7 +46,9 @@ def broken_promises(policy: Policy, table: Grants) -> Iterator[Finding]:
                 yield Finding(
                     rule.at,
                     f"breaks promise `{promise.name}`: `{names[subject]}` may {verbs} `{names[target]}`{by}",
-                    f"promised at {promise.at}: {promise.why}",
+                    f"{REDERIVE}: {promise.at}"
+                    if promise.at.file == DERIVED
+                    else f"promised at {promise.at}: {promise.why}",
                 )
 
 
@@ -55,6 +62,8 @@ def incomplete_promises(policy: Policy, table: Grants) -> Iterator[Finding]:
     parents = {s.label: s.parent for s in policy.host.subjects.values()}
     subjects = policy.host.subject_labels
     for promise in label_promises(policy):
+        if promise.own:
+            continue
         members = frozenset().union(*(part.members for part in promise.who.parts))
         universe = subjects if members <= subjects else subjects | policy.host.object_labels
         for label in sorted(universe - members):
@@ -64,7 +73,7 @@ def incomplete_promises(policy: Policy, table: Grants) -> Iterator[Finding]:
             yield Finding(
                 promise.who_at,
                 f"promise `{promise.name}` leaves out `{name}`, of which it is true",
-                f"name `{name}` too, or say under `silent-on` why not",
+                REDERIVE if promise.at.file == DERIVED else f"name `{name}` too, or say under `silent-on` why not",
             )
         for name in promise.silent_on:
             label = policy.host.subjects[name].label

@@ -8,12 +8,14 @@ from stockade.bundle.compile import Compiled
 from stockade.model.finding import Finding
 from stockade.model.grants import Grants
 from stockade.model.policy import Policy
+from stockade.model.seccomp import SyscallPolicy
 from stockade.oci.prove import prove_oci as prove_spec
 from stockade.prove.actions import action_promises
 from stockade.prove.binary import disagreements
 from stockade.prove.containers import loose_layers, unknown_options, widenings
 from stockade.prove.contract import contract_faults, contract_findings
 from stockade.prove.labels import broken_promises, incomplete_promises
+from stockade.prove.mutation import stale_waivers, unguarded
 from stockade.seccomp.emulate import BadProgram
 from stockade.seccomp.prove import Disagreement, prove_filter
 from stockade.seccomp.regions import Unprovable
@@ -25,9 +27,15 @@ from stockade.selinux.libsepol import Decisions
 
 def source_findings(policy: Policy, table: Grants) -> list[Finding]:
     """What the source alone shows to be wrong; `table` is `grants(policy.host)`."""
+    return statement_findings(policy, table) or list(unguarded(policy, table))
+
+
+def statement_findings(policy: Policy, table: Grants) -> list[Finding]:
+    """What is wrong with something that the source says, rather than with what it leaves unsaid."""
     return [
         *broken_promises(policy, table),
         *incomplete_promises(policy, table),
+        *stale_waivers(policy, table),
         *widenings(policy, table),
         *loose_layers(policy, table),
         *unknown_options(policy),
@@ -45,10 +53,15 @@ def artefact_faults(policy: Policy, table: Grants, compiled: Compiled) -> Iterat
     """Every way in which an artefact is not what the source says; empty when all of them are."""
     yield from disagreements(policy, table, Binary(compiled.kernel_policy))
     yield from contract_faults(policy, compiled)
+    held: set[tuple[SyscallPolicy, str, bytes]] = set()  # types that extend another often have the very same filter
     for container in policy.containers.values():
         for arch in container.architectures:
+            this = (container.syscalls, arch, compiled.filters[container.name, arch])
+            if this in held:
+                continue
             try:
-                prove_filter(container.syscalls, arch, compiled.filters[container.name, arch])
+                prove_filter(*this)
+                held.add(this)
             except (Disagreement, BadProgram, Unprovable) as fault:
                 yield f"seccomp.{arch}.bpf of `{container.name}`: {fault}"
         try:

@@ -27,14 +27,17 @@ class Attributes:
         self._named = frozenset(self.members)
         self._narrowed = [(s.label, s.parent) for s in host.subjects.values() if s.parent]
 
-    def of(self, part: Part) -> str:
-        """The identifier of one term: `self`, a type, or an attribute."""
+    def of(self, part: Part, *, group: bool = False) -> str:
+        """The identifier of one term: `self`, a type, or an attribute; with `group` an attribute even of one type.
+
+        The host's file compiles without the files of container types, so it may not name the types that these declare.
+        """
         if part.itself:
             return "self"
         name = identifier(part.name)
         if any(parent in part.members and label not in part.members for label, parent in self._narrowed):
             name = f"{name}_proper"
-        if len(part.members) == 1 and name not in self._named:
+        if len(part.members) == 1 and name not in self._named and not group:
             return next(iter(part.members))
         if self.members.setdefault(name, part.members) != part.members:
             raise AssertionError(f"two sets are called {name}")
@@ -58,15 +61,26 @@ class Attributes:
                     yield from self._but_itself(actor, target)
 
     def _but_itself(self, actor: Part, target: Part) -> Iterator[tuple[str, str]]:
-        """Pairs without those of a label with itself: those outside the target whole, those inside it one by one."""
+        """Pairs without those of a label with itself: few statements, however many labels there are.
+
+        Two labels are different exactly where their numbers differ in some binary digit. So for each digit those that
+        have a 0 there stand against those that have a 1, and the other way round.
+        """
         inside = actor.members & target.members
-        outside = actor.members - inside
-        if outside:
+        if outside := actor.members - inside:
             name = f"{actor.name}-outside-{target.name}" if inside else actor.name
             yield self.of(Part(name, outside)), self.of(target)
-        for subject in sorted(inside):
-            if rest := target.members - {subject}:
-                yield subject, self.of(Part(f"{target.name}-but-{subject}", rest))
+        name = actor.name if inside == actor.members else target.name
+        if inside not in (actor.members, target.members):
+            name = f"{actor.name}-in-{target.name}"
+        if inside and (others := target.members - inside):
+            yield self.of(Part(name, inside)), self.of(Part(f"{target.name}-outside-{actor.name}", others))
+        order = sorted(inside)
+        for digit in range((len(order) - 1).bit_length()):
+            halves = [frozenset(x for n, x in enumerate(order) if n >> digit & 1 == side) for side in (0, 1)]
+            zero, one = (self.of(Part(f"{name}-digit-{digit}-{side}", halves[side]), group=True) for side in (0, 1))
+            yield zero, one
+            yield one, zero
 
 
 def membership(attributes: Mapping[str, frozenset[str]], label: str) -> list[str]:

@@ -75,7 +75,9 @@ class Writer:
         return ("\n".join(lines) + "\n").encode()
 
     def _rules_of(self, label: str) -> list[Rule]:
-        return [r for r in self.host.rules if r.audit and any(label in part.members for part in r.who.parts)]
+        """The rules of a label; what is not to be logged is written once, with the type's declaration."""
+        rules = (r for r in self.host.rules if r.audit or r.origin is not None)
+        return [r for r in rules if any(label in part.members for part in r.who.parts)]
 
     def _declaration(self, label: str) -> list[str]:
         lines = [f"(type {label})", f"(roletype {PROCESS_ROLE} {label})"]
@@ -183,8 +185,10 @@ class Writer:
             mine = [pair for pair in pairs if (pair[0] if pair[0] in self.own else None) == source_type]
             verbs, rest = in_verbs(promise.access, self.host.verbs.values())
             name = identifier(f"never-{promise.name}" if rest else "-and-".join(verbs))
-            if source_type is None and name not in self._declared and (rest or len(verbs) > 1):
-                self._declared.add(name)
+            here = bool(mine) if promise.own else source_type is None
+            if here and name not in self._declared and (rest or len(verbs) > 1):
+                if not promise.own:  # one in the block of a type is known in that block alone
+                    self._declared.add(name)
                 lines += _class_permission(name, promise.access)
             if mine:
                 lines += comment(";", promise.at, promise.why, f"{promise.name}: ")

@@ -38,10 +38,11 @@ __all__ = [
     "compile_cil",
     "highest_policy_version",
     "policy_capabilities",
+    "refused_lines",
 ]
 
 _UNKNOWN: Final = {"deny": 0, "reject": 2, "allow": 4}
-_ERROR, _WARNING = 1, 2
+_ERROR, _WARNING, _INFORMATION = 1, 2, 3
 _OFF: Final = (
     "disable_dontaudit",
     "multiple_decls",
@@ -124,6 +125,26 @@ def compile_cil(
             # The log does not tell an error from a warning, so what failed is asked again for its errors alone.
             _compile(files, policy_version, handle_unknown, optimize, neverallow, log_level=_ERROR)
             raise
+
+
+def refused_lines(files: Sequence[tuple[str, bytes]], rules: bytes) -> frozenset[int]:
+    """The lines of `rules`, CIL with allow rules, that neverallow rules of `files` refuse, all in one compilation.
+
+    CilError where the files are refused without the rules, or for another reason.
+    """
+    name = "widened.cil"
+    with LOCK:
+        try:
+            # Where it says the least, libsepol names only the first rules that break a neverallow.
+            _compile([*files, (name, rules)], 31, None, optimize=False, neverallow=True, log_level=_INFORMATION)
+        except CilError as error:
+            faults = [m for m in error.messages if re.match(r"\s*allow at |neverallow check failed", m)]
+            places = _places(faults, [name, *(file for file, _ in files)])[0]
+            lines = frozenset(line for file, line in places if file == name)
+            if not lines:
+                raise
+            return lines
+    return frozenset()
 
 
 def _compile(

@@ -16,12 +16,13 @@ from stockade.source.yaml import Map, Seq, read_documents
 _KIND = {"host": "host", "containers": "container", "actions": "action", "promises": "promise"}
 _HOMES = {"container": "containers", "action": "actions", "promise": "promises"}
 FOLDERS = tuple(_KIND)
+KINDS = ("host", "container", "groups", "promise", "waiver", "action")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
 
 
 def read_all(files: list[SourceFile], report: Diagnostics) -> dict[str, list[Map]]:
-    """The documents of every kind: host, container, groups, promise, action."""
-    found: dict[str, list[Map]] = {kind: [] for kind in ("host", "container", "groups", "promise", "action")}
+    """The documents of every kind: host, container, groups, promise, waiver, action."""
+    found: dict[str, list[Map]] = {kind: [] for kind in KINDS}
     for file in sorted(files, key=lambda f: f.name):
         place = Position(file.name, 1, 1)
         top = file.name.split("/")[0]
@@ -43,6 +44,8 @@ def read_all(files: list[SourceFile], report: Diagnostics) -> dict[str, list[Map
             kind = _KIND[top]
             if kind == "container" and "groups" in document and "container" not in document:
                 kind = "groups"
+            if kind == "promise" and "open" in document and "promise" not in document:
+                kind = "waiver"
             strayed = [key for key, home in _HOMES.items() if key in document and home != top]
             if strayed and kind not in document:
                 message = f"`{strayed[0]}` begins a file of `{_HOMES[strayed[0]]}/`, and this one is in `{top}/`"
@@ -64,7 +67,7 @@ def read_all(files: list[SourceFile], report: Diagnostics) -> dict[str, list[Map
 def _without(kind: str, document: Map, faults: list[Fault], report: Diagnostics) -> bool:
     """Take the smallest whole entries with a fault out of a document; False when nothing is left to check."""
     document.partial = True
-    if kind == "promise":
+    if kind in ("promise", "waiver"):
         return False
     if kind == "action" or (kind == "container" and ("container" not in document or ("container",) in faults)):
         report.doubtful |= _words(document)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stockade.model.access import NOTHING
@@ -10,6 +10,7 @@ from stockade.model.host import Labels, Part, Rule
 from stockade.model.layers import capability_access, family_access
 from stockade.model.names import CAPABILITIES, FAMILIES
 from stockade.model.position import Position
+from stockade.model.promise import LabelPromise
 from stockade.source.diagnostics import Diagnostics
 
 
@@ -17,7 +18,7 @@ from stockade.source.diagnostics import Diagnostics
 class Domain:
     """A domain that container types use; `subject` is its name among the subjects.
 
-    `parent` is the label it narrows, `drops` what it gives up of the parent's access: (access, from what, where).
+    `parent` is the label it narrows, `drops` what it gives up of the parent's access: (access, from what, where, why).
     `capabilities` and `families` are the union over the container types that use the domain.
     """
 
@@ -27,7 +28,7 @@ class Domain:
     why: str
     at: Position
     parent: str | None = None
-    drops: list[tuple[int, Labels, Position]] = field(default_factory=list)
+    drops: list[tuple[int, Labels, Position, str]] = field(default_factory=list)
     capabilities: set[str] = field(default_factory=set)
     families: set[str] = field(default_factory=set)
 
@@ -54,9 +55,40 @@ def narrowed_rules(domain: Domain, rules: Sequence[Rule], report: Diagnostics, *
         access = rule.access & (listed | ~_LAYERED)
         if access:
             yield from _without_drops(domain, rule, access, effective)
-    for (_, what, at), used in zip(domain.drops, effective, strict=True):
+    for (_, what, at, _), used in zip(domain.drops, effective, strict=True):
         if not used and whole:
             report.error(at, f"takes nothing away: the parent has none of this on {what}")
+
+
+def own_promises(domain: Domain, domains: Mapping[str, Domain], universe: frozenset[str]) -> Iterator[LabelPromise]:
+    """What a domain that narrows another says of itself, as promises: its drops, and that its lists are whole.
+
+    What those that it narrows have dropped is dropped here too; `domains` are all, by label.
+    """
+    if domain.parent is None:
+        return
+    everything = Labels((Part("everything", universe),))
+    unlisted = _LAYERED & ~(capability_access(domain.capabilities) | family_access(domain.families))
+    drops, above = list(domain.drops), domains.get(domain.parent)
+    while above is not None:
+        drops += above.drops
+        above = domains.get(above.parent) if above.parent else None
+    said = [(f"{number}", *drop) for number, drop in enumerate(drops, 1)]
+    said += [("lists", unlisted, everything, domain.at, "It lists every capability and every kind of socket it has.")]
+    for word, access, what, at, why in said:
+        if access:
+            yield LabelPromise(
+                name=f"{domain.name}-may-not-{word}",
+                who=Labels((Part(domain.subject, frozenset([domain.label])),)),
+                what=what,
+                access=access,
+                verbs=(),
+                silent_on={},
+                who_at=at,
+                own=domain.name,
+                why=why,
+                at=at,
+            )
 
 
 def _without_drops(domain: Domain, rule: Rule, access: int, effective: list[bool]) -> Iterator[Rule]:
@@ -90,7 +122,7 @@ def _without_drops(domain: Domain, rule: Rule, access: int, effective: list[bool
 
 
 def _rest(domain: Domain, label: str, access: int, audit: bool, effective: list[bool]) -> int:
-    for index, (dropped, what, _) in enumerate(domain.drops):
+    for index, (dropped, what, *_) in enumerate(domain.drops):
         if label in what.members(domain.label) and access & dropped:
             effective[index] = effective[index] or audit
             access &= ~dropped

@@ -8,7 +8,7 @@ from stockade.model.policy import Policy
 from stockade.source.container import ContainerBuilder
 from stockade.source.diagnostics import Diagnostics
 from stockade.source.documents import FOLDERS, by_name, read_all, syscall_groups
-from stockade.source.domains import Domain
+from stockade.source.domains import Domain, own_promises
 from stockade.source.files import SourceFile, digest, read_files
 from stockade.source.host import HostBuilder
 from stockade.source.inherit import domains, inherit
@@ -39,11 +39,27 @@ def build(files: list[SourceFile]) -> Policy:
     promises = PromiseBuilder(host.scope, host.vocabulary, syscalls, types, report)
     actions = promises.actions(by_kind["action"])
     promised = promises.promises(by_kind["promise"], actions)
+    for domain in found.values():
+        for promise in own_promises(domain, found, host.scope.universe("everything")):
+            if promise.name in promised:
+                again = promised[promise.name]
+                report.error(again.at, f"promise `{promise.name}` has the name of what `{domain.name}` says of itself")
+            promised[promise.name] = promise
+    waivers = promises.waivers(by_kind["waiver"])
     default = host.header["default-container"]
     if default not in types and "default-container" in host.header.values_at:
         report.unknown(host.header.values_at["default-container"], "container type", default, types)
     report.raise_if_any()
-    return Policy(resolved, dict(sorted(types.items())), actions, promised, default)
+    return Policy(
+        resolved,
+        dict(sorted(types.items())),
+        actions,
+        dict(sorted(promised.items())),
+        default,
+        waivers,
+        complete=host.header.get("guards") == "derived",
+        header=host.header.at,
+    )
 
 
 def _join(host: HostBuilder, found: dict[str, Domain], documents: dict[str, Map], report: Diagnostics) -> None:
@@ -74,4 +90,4 @@ def _join(host: HostBuilder, found: dict[str, Domain], documents: dict[str, Map]
             access, _ = host.vocabulary.access(body)
             what = host.scope.labels(body["what"], body.values_at["what"], "objects")
             if before == host.scope.unresolved + host.vocabulary.unresolved:
-                found[label].drops.append((access, what, at))
+                found[label].drops.append((access, what, at, body["why"]))

@@ -18,7 +18,7 @@ from stockade.model.action import (
 from stockade.model.container import ContainerType
 from stockade.model.host import Labels, Part
 from stockade.model.position import Position
-from stockade.model.promise import ActionPromise, LabelPromise, Promise
+from stockade.model.promise import ActionPromise, LabelPromise, Promise, Waiver
 from stockade.source.diagnostics import Diagnostics
 from stockade.source.scope import Scope
 from stockade.source.syscalls import SyscallBuilder
@@ -73,6 +73,37 @@ class PromiseBuilder:
                 promise = self._label_promise(body, clause, kind)
             if promise is not None:
                 found[name] = promise
+        return dict(sorted(found.items()))
+
+    def waivers(self, documents: Iterable[Map]) -> dict[str, Waiver]:
+        """Every waiver by name."""
+        found: dict[str, Waiver] = {}
+        for body in documents:
+            name, at = body["open"], body.values_at["open"]
+            if name in found:
+                self.report.error(at, f"waiver `{name}` is declared twice", f"the first is at {found[name].at}")
+                continue
+            who_at, before = body.values_at["who"], self.scope.unresolved
+            who = self.scope.labels(body["who"], who_at, "subjects")
+            what = self.scope.labels(body["what"], body.values_at["what"], "objects")
+            access, verbs = self.vocabulary.access(body)
+            if any(part.itself for part in who.parts) or who.but_itself:
+                self.report.error(who_at, "`self` cannot be who a waiver speaks of")
+            elif not any(part.members for part in who.parts) and before == self.scope.unresolved:
+                self.report.error(who_at, "this waiver speaks of nobody")
+            steps = [self.vocabulary.verbs[verb].access for verb in verbs if verb in self.vocabulary.verbs]
+            rest = access
+            for step in steps:
+                rest &= ~step
+            found[name] = Waiver(
+                name=name,
+                who=who,
+                what=what,
+                access=access,
+                steps=(*steps, rest) if rest else tuple(steps),
+                why=body["why"],
+                at=at,
+            )
         return dict(sorted(found.items()))
 
     def _label_promise(self, body: Map, clause: Map, kind: str) -> LabelPromise | None:

@@ -10,11 +10,18 @@ import json
 
 from stockade.source.schemas.container import container, groups
 from stockade.source.schemas.host import host
-from stockade.source.schemas.promise import action, promise
+from stockade.source.schemas.promise import action, promise, waiver
 
 __all__ = ["KINDS", "generated"]
 
-KINDS = {"host": host, "container": container, "groups": groups, "promise": promise, "action": action}
+KINDS = {
+    "host": host,
+    "container": container,
+    "groups": groups,
+    "promise": promise,
+    "waiver": waiver,
+    "action": action,
+}
 
 
 def generated() -> dict[str, str]:

@@ -134,6 +134,10 @@ def host() -> Schema:
                     "name": text("the policy's name", pattern=NAME),
                     "version": text("the policy's version; quote it"),
                     "categories": {"type": "integer", "minimum": 2, "maximum": 1024},
+                    "guards": {
+                        "const": "derived",
+                        "description": "whatever no rule gives is promised away, by a derived guard if by nothing else",
+                    },
                     "default-container": name("the type of a container for which none is named"),
                     "capabilities": several(enum(POLICY_CAPABILITIES)),
                     "why": WHY,

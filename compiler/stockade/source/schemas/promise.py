@@ -1,4 +1,4 @@
-"""The schemas of a document of `promises/` and of `actions/`."""
+"""The schemas of the documents of `promises/` and of `actions/`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from stockade.source.schemas.parts import (
     one_or_more,
     path,
     several,
+    statement,
     text,
 )
 
@@ -56,6 +57,21 @@ def promise() -> Schema:
         {"title": "`only`", "required": ["only"], "not": {"required": ["never"]}},
     ]
     return schema
+
+
+def waiver() -> Schema:
+    """A document of `promises/` that begins with `open`."""
+    return {
+        **statement(
+            ["open", "who", "what"],
+            {
+                "open": text("the waiver's name: lower case words joined by dashes", pattern=NAME),
+                "who": SET,
+                "what": SET,
+            },
+        ),
+        "description": "what no rule gives and no promise forbids, on purpose",
+    }
 
 
 def action() -> Schema:
