@@ -113,7 +113,7 @@ POLICIES: Mapping[str, Callable[[str], str]] = {
     "an ioctl by number": _added("(allowx container_t any_t (ioctl chr_file (0x5401)))"),
     "an alias gone": _replaced(r"^\(typealias spc_t\)\n\(typealiasactual spc_t control_t\)$", ""),
     "a promise broken, and its neverallow gone": lambda text: _added("(allow clock_t secret_t (file (read)))")(
-        re.sub(r"^\(neverallow .*$", "", text, flags=re.MULTILINE)
+        re.sub(r"^\s*\(neverallow .*$", "", text, flags=re.MULTILINE)
     ),
 }  # fmt: skip
 
@@ -122,16 +122,17 @@ POLICIES: Mapping[str, Callable[[str], str]] = {
 def test_a_broken_kernel_policy_is_noticed(policy: Policy, table: Table, compiled: Compiled, name: str) -> None:
     """What libsepol itself lets pass: neverallow rules are left out, so that the proof alone stands guard."""
     (host, text), *own = compiled.cil
-    bare = re.sub(r"^\(neverallow .*$", "", text.decode(), flags=re.MULTILINE)
+    bare = re.sub(r"^\s*\(neverallow .*$", "", text.decode(), flags=re.MULTILINE)
     changed = POLICIES[name](bare)
     assert changed != bare
-    broken = compile_cil([(host, changed.encode()), *own], policy_version=POLICY_VERSION).policy
+    files = [(host, changed.encode()), *own]
+    broken = compile_cil(files, policy_version=POLICY_VERSION, neverallow=False).policy
     assert first_fault(policy, table, replace(compiled, kernel_policy=broken)) is not None
 
 
 def test_what_is_left_out_for_the_tests_above_is_not_in_the_kernel_policy(compiled: Compiled) -> None:
     (host, text), *own = compiled.cil
-    bare = re.sub(rb"(?m)^\(neverallow .*$", b"", text)
+    bare = re.sub(rb"(?m)^\s*\(neverallow .*$", b"", text)
     without = Binary(compile_cil([(host, bare), *own], policy_version=POLICY_VERSION).policy)
     assert without.allow == Binary(compiled.kernel_policy).allow
 
@@ -301,7 +302,7 @@ def _guarded_by(text: str, name: str | None) -> str:
     """A CIL file with the neverallow rules of one promise alone."""
     kept, promise = [], ""
     for line in text.splitlines():
-        if match := re.match(r"\s*; promises/\S+:\d+ ([a-z0-9-]+):", line):
+        if match := re.match(r"\s*; (?:promises|containers)/\S+:\d+ ([a-z0-9-]+):", line):
             promise = match[1]
         if not line.lstrip().startswith("(neverallow ") or promise == name:
             kept.append(line)

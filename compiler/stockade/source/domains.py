@@ -73,6 +73,8 @@ def own_promises(domain: Domain, domains: Mapping[str, Domain], universe: frozen
     while above is not None:
         drops += above.drops
         above = domains.get(above.parent) if above.parent else None
+    # Numbered by what they say, so that the order in which they are written changes no name.
+    drops.sort(key=lambda drop: (drop[0], sorted(part.name for part in drop[1].parts), drop[3]))
     said = [(f"{number}", *drop) for number, drop in enumerate(drops, 1)]
     said += [("lists", unlisted, everything, domain.at, "It lists every capability and every kind of socket it has.")]
     for word, access, what, at, why in said:
