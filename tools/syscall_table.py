@@ -56,7 +56,7 @@ for name in json.loads(sys.argv[2]):
     for arch in json.loads(sys.argv[3]):
         try:
             tables.get(name, arch)
-        except Exception:
+        except Exception:  # each release of the package has exceptions of its own for a call that is not there
             continue
         found.add(name)
 print(json.dumps(sorted(found)))

@@ -92,6 +92,12 @@ def test_a_bundle_answers_from_its_artefacts(
     assert said in out
 
 
+def test_a_call_that_no_filter_can_meet_is_no_yes(capsys: pytest.CaptureFixture[str], bundle: Path) -> None:
+    answer, out, err = ask(capsys, "web", "arm_fadvise64_64", str(bundle))
+    assert (answer, out) == (2, "")
+    assert "arm_fadvise64_64" in err
+
+
 def test_a_tampered_bundle_answers_nothing(capsys: pytest.CaptureFixture[str], bundle: Path, tmp_path: Path) -> None:
     import shutil
 

@@ -81,14 +81,11 @@ def _ask_source(folder: Path, who: str, action: str, level: str) -> Verdict:
     """Answer from a policy folder, its kernel policy compiled in memory for the constraints."""
     from stockade.model.grants import grants
     from stockade.prove.ask import ask, who_is
-    from stockade.selinux.cil import Writer
-    from stockade.selinux.libsepol import Decisions, compile_cil
+    from stockade.prove.policy_sources import kernel_policy
+    from stockade.selinux.libsepol import Decisions
     from stockade.source.load import build
 
     loaded = build(read_files(folder))
     asked = who_is(loaded, who)
-    writer = Writer(loaded)
-    cil = [("host/policy.cil", writer.host_cil())]
-    cil += [(f"{c.name}.cil", writer.type_cil(c)) for c in loaded.containers.values() if c.name in writer.owners]
-    with Decisions(compile_cil(cil, neverallow=False).policy) as oracle:
+    with Decisions(kernel_policy(loaded)) as oracle:
         return ask(loaded, grants(loaded.host), oracle, asked, action, level)

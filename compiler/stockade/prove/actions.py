@@ -55,8 +55,8 @@ class Verdict:
 
     @property
     def allowed(self) -> bool:
-        """Whether nothing stops the action."""
-        return all(answer.given for answer in self.answers)
+        """Whether some layer was asked, and none stops the action."""
+        return bool(self.answers) and all(answer.given for answer in self.answers)
 
     @property
     def stopping(self) -> tuple[Layer, ...]:
@@ -141,7 +141,7 @@ def _device(container: ContainerType, need: NeedsDevice) -> bool:
     if container.all_devices:
         return True
     if (need.kind, need.major, need.minor) in STANDARD_DEVICES.values():
-        return set(need.access) <= set("rwm")
+        return set(need.access) <= set("rw")  # what the compiled device rules give; making nodes is not among it
     return any(
         device.kind == need.kind
         and device.major in (None, need.major)

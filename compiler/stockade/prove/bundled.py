@@ -34,7 +34,10 @@ def ask_bundle(bundle: Bundle, who: str, question: str, level: str) -> Verdict:
         return Verdict((_capability(_spec(bundle, who), name),))
     call, arguments = call_arguments(question)
     if call in NAMES:
-        return Verdict(tuple(_syscall(bundle, who, call, arguments)))
+        answers = tuple(_syscall(bundle, who, call, arguments))
+        if not answers:
+            raise Unanswerable(f"system call on the architectures that {who} has a filter for,", call, [])
+        return Verdict(answers)
     raise Unanswerable("CLASS.PERMISSION:LABEL, capability or system call", question, [*CAPABILITIES, *NAMES])
 
 
