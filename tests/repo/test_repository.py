@@ -49,7 +49,7 @@ def files(*folders: str) -> Iterator[Path]:
         for folder, below, names in os.walk(start):
             below[:] = sorted(set(below) - NOT_OURS)
             below[:] = [name for name in below if not name.endswith(".egg-info")]
-            yield from (Path(folder) / name for name in sorted(names))
+            yield from (Path(folder) / name for name in sorted(set(names) - NOT_OURS))  # a worktree's .git is a file
 
 
 def modules() -> list[Path]:

@@ -1,4 +1,4 @@
-"""Frames and messages over a real socket pair: cut anywhere, never too long, and nothing taken that breaks the rules."""
+"""Frames and messages over a real socket pair: cut anywhere, never too long, and what breaks the rules is not taken."""
 
 from __future__ import annotations
 
