@@ -21,11 +21,13 @@ ROOMS: dict[str, set[str]] = {
     **{reader: {"model", *TARGETS, "bundle"} for reader in ("enforce", "audit", "lab")},
 }
 """Each room, and the rooms that it may import. Enforcing, auditing and the lab read a bundle, never the source."""
+ROOMS["editor"] = {"model", "source", "prove"}
 ROOMS["cli"] = set(ROOMS)
 
 THIRD_PARTY: dict[str, set[str]] = {
     "source": {"yaml", "jsonschema"},
     "selinux": {"setools"},
+    "editor": {"yaml", "pygls", "lsprotocol"},
     "cli": {"click", "rich", "yaml", "setools"},
 }
 """Packages beyond the standard library, for each room that may import any."""

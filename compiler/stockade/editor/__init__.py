@@ -1,0 +1,1 @@
+"""The policy language in an editor: faults while typing, completion, what a name grants, where it is declared."""
