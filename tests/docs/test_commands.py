@@ -1,4 +1,4 @@
-"""The page of commands has a section for every command, and each section exactly the options that there are."""
+"""The manual has one section for every command, on whichever page, and each has exactly the options that there are."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from stockade.cli.group import COMMANDS, stockade
 
 from .pages import ROOT
 
-TEXT = "".join((ROOT / "docs" / page).read_text() for page in ("cli.md", "comparing.md"))
-SECTIONS = {part.partition("\n")[0]: part for part in re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]}
+TEXT = "".join(page.read_text() for page in sorted((ROOT / "docs").glob("*.md")))
+PARTS = re.split(r"^##? ", TEXT, flags=re.MULTILINE)[1:]
+SECTIONS = {part.partition("\n")[0]: part for part in PARTS}
 
 
 def leaves(command: click.Command) -> list[click.Command]:
@@ -28,7 +29,7 @@ def command_named(name: str) -> click.Command:
 
 
 def test_there_is_a_section_for_every_command_and_none_for_another() -> None:
-    titles = [title for title in SECTIONS if title.startswith("stockade ")]
+    titles = [part.partition("\n")[0] for part in PARTS if part.startswith("stockade ")]
     assert sorted(titles) == sorted(f"stockade {name}" for name in COMMANDS)
 
 
