@@ -91,7 +91,7 @@ class Containerd:
         self.log = folder / "containerd.log"
         self._environment = {**os.environ, "PATH": f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin", **environment}
         for name in ("cni", "cnibin", "plugins", "conf.d"):
-            (folder / name).mkdir()
+            (folder / name).mkdir(exist_ok=True)
         (folder / "cni/10-none.conf").write_text('{"cniVersion": "0.4.0", "name": "none", "type": "none"}')
         for name in ("none", "loopback"):
             (folder / "cnibin" / name).write_text(CNI)
@@ -123,7 +123,16 @@ plugin_config_path = "{folder}/conf.d"
 """)
 
     def __enter__(self) -> Containerd:
-        with self.log.open("wb") as log:
+        self._start()
+        try:
+            self.ctr("images", "import", "-", data=image(Path(shutil.which("busybox") or "/bin/busybox")))
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _start(self) -> None:
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [self.programs / "containerd", "-c", self.config, "-l", "info"],
                 stdout=log,
@@ -134,11 +143,15 @@ plugin_config_path = "{folder}/conf.d"
             )
         try:
             self._ready()
-            self.ctr("images", "import", "-", data=image(Path(shutil.which("busybox") or "/bin/busybox")))
         except BaseException:
             self.__exit__()
             raise
-        return self
+
+    def restart(self) -> None:
+        """End the daemon, as its containers go on, and start it again."""
+        self._process.terminate()
+        self._process.wait(20)
+        self._start()
 
     def _ready(self) -> None:
         deadline = time.monotonic() + 30

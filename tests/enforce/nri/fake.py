@@ -181,7 +181,7 @@ class Runtime:
         others: tuple[Callable[[Fields], Fields], ...] = (),
     ) -> None:
         self.version, self.name = version, name
-        self.numbers = tuple(int(part) for part in version.removeprefix("v").split("."))
+        self.numbers = tuple(int(part) for part in version.removeprefix("v").partition("~")[0].split("."))
         self.required = required
         self.timeout = timeout
         self.others = others

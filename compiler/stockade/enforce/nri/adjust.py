@@ -32,8 +32,9 @@ class Missing(Exception):
 class _Difference:
     """An adjustment as it grows, and what has been found impossible."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, cgroup2: bool = False) -> None:
         self.runtime = runtime
+        self.cgroup2 = cgroup2
         self.adjustment: Fields = {}
         self.linux: Fields = {}
         self.resources: Fields = {}
@@ -50,12 +51,14 @@ class _Difference:
         self.missing.append(f"{what} (not with NRI)")
 
 
-def difference(before: Spec, after: Spec, runtime: Runtime) -> Fields:
+def difference(before: Spec, after: Spec, runtime: Runtime, *, cgroup2: bool = False) -> Fields:
     """The ContainerAdjustment that makes `after` of `before`, both views; raises Missing where there is none.
+
+    On a host with `cgroup2` a limit that NRI has no word for can be said by the name of its file.
 
     Seccomp is left out: what a container has of it cannot be compared, and the type's filter is the same each time.
     """
-    made = _Difference(runtime)
+    made = _Difference(runtime, cgroup2)
     _annotations(made, before, after)
     _mounts(made, before.get("mounts", []), after.get("mounts", []))
     _process(made, before.get("process", {}), after.get("process", {}))
@@ -193,6 +196,9 @@ def _cpu(made: _Difference, before: Spec | None, after: Spec | None) -> None:
 def _pids(made: _Difference, before: Spec | None, after: Spec | None) -> None:
     if after is None:
         made.cannot("pids.limit would have to go")
+    elif made.cgroup2 and not made.runtime.can("pids"):
+        limit = after.get("limit", 0)
+        made.resources.setdefault("unified", {})["pids.max"] = str(limit) if limit >= 0 else "max"
     elif made.can("pids", f"pids.limit {after.get('limit', 0)}"):
         made.resources["pids"] = {"limit": after.get("limit", 0)}
 
@@ -203,7 +209,7 @@ def _unified(made: _Difference, before: Mapping[str, str] | None, after: Mapping
         made.cannot(f"{key} would have to go")
     changed = {key: value for key, value in new.items() if old.get(key) != value}
     if changed and made.can("unified", f"unified {', '.join(sorted(changed))}"):
-        made.resources["unified"] = changed
+        made.resources.setdefault("unified", {}).update(changed)
 
 
 def _hugepages(made: _Difference, before: list[Spec] | None, after: list[Spec] | None) -> None:

@@ -64,12 +64,18 @@ class Field:
 class Message:
     """A kind of message: its name and its fields, by number."""
 
-    __slots__ = ("by_name", "fields", "name")
+    __slots__ = ("by_name", "fields", "name", "texts")
 
     def __init__(self, name: str, *fields: Field) -> None:
         self.name = name
         self.fields = {field.number: field for field in fields}
         self.by_name = {field.name: field for field in fields}
+        # Most of what arrives is text with a tag of one byte: the decoder's shortest way is for that.
+        self.texts = {
+            field.number << 3 | BYTES: (field.name, field.repeated)
+            for field in fields
+            if field.kind == "string" and field.pair is None and field.number < 16
+        }
 
     def decode(self, data: bytes) -> Fields:
         """The message that `data` holds; raises WireError where it holds none."""
@@ -119,10 +125,25 @@ def _length(data: bytes, at: int, end: int) -> tuple[int, int]:
 
 
 def _decode_into(message: Message, made: Fields, data: bytes, at: int, end: int) -> None:
-    fields = message.fields
+    fields, texts = message.fields, message.texts
     while at < end:
-        if data[at] < 0x80:
-            tag, at = data[at], at + 1
+        tag = data[at]
+        if tag in texts and at + 1 < end and data[at + 1] < 0x80 and (stop := at + 2 + data[at + 1]) <= end:
+            name, repeated = texts[tag]
+            try:
+                text = data[at + 2 : stop].decode()
+            except UnicodeDecodeError as error:
+                raise WireError(f"{message.name}.{name} is not UTF-8") from error
+            at = stop
+            if not repeated:
+                made[name] = text
+            elif name in made:
+                made[name].append(text)
+            else:
+                made[name] = [text]
+            continue
+        if tag < 0x80:
+            at += 1
         else:
             tag, at = _varint(data, at, end)
         number, wire = tag >> 3, tag & 7

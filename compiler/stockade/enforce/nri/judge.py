@@ -1,0 +1,230 @@
+"""The core, for containers as NRI shows them: a bundle's types, which container is of which, and what it may have."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stockade.bundle.manifest import BundleError
+from stockade.bundle.read import read
+from stockade.enforce import core
+from stockade.enforce.profile import Profile
+from stockade.enforce.refusal import Refused
+from stockade.enforce.resources import clamp_resources
+from stockade.enforce.select import ANNOTATION, Facts, Selection, SelectionError, parse, standard
+
+from . import adjust, features, recipe, view
+from .plugin import Violation
+from .view import Spec
+
+IMAGE = "io.kubernetes.cri.image-name"
+CGROUP2 = "/sys/fs/cgroup/cgroup.controllers"
+_KINDS = {"network": "net", "mount": "mnt"}
+_EVERYTHING = features.Runtime("any", "", (99, 0, 0), True)
+
+
+class LoadError(Exception):
+    """A bundle or a selection that cannot be trusted or understood; the text says why."""
+
+
+class BundleJudge:
+    """Judges by the profiles of a bundle. `digest` is that of its manifest."""
+
+    def __init__(self, profiles: Mapping[str, Profile], selection: Selection, digest: str, *, cgroup2: bool) -> None:
+        self._profiles = profiles
+        self._selection = selection
+        self.digest = digest
+        self.cgroup2 = cgroup2
+        self.widening = selection.widening()
+
+    def select(self, pod: Mapping[str, Any], container: Mapping[str, Any]) -> str:
+        """The name of the container's type; raises Violation."""
+        facts = Facts(
+            handler=pod.get("runtime_handler", ""),
+            namespace=pod.get("namespace", ""),
+            image=container.get("annotations", {}).get(IMAGE, ""),
+            asked=pod.get("annotations", {}).get(ANNOTATION, ""),
+        )
+        try:
+            return self._selection.choose(facts)
+        except SelectionError as error:
+            raise Violation(str(error)) from error
+
+    def apply(self, spec: Spec, name: str, pod: Mapping[str, Any]) -> Spec:
+        """The view narrowed to the type; raises Violation where it cannot be."""
+        profile = self._profiles[name]
+        try:
+            after = core.apply(spec, profile, self._host(spec, pod))
+        except Refused as refused:
+            raise Violation(str(refused)) from refused
+        rules = after["linux"]["resources"]
+        asked = spec["linux"]["resources"].get("devices", [])
+        # What NRI shows of the control group's devices it cannot set. It need not where nothing is given that the type
+        # lacks: runtimes add what every container has.
+        if not profile.all_devices and (reasons := _more_devices(asked, rules["devices"])):
+            raise Violation("; ".join(reasons))
+        rules.pop("devices")
+        if "devices" in spec["linux"]["resources"]:
+            rules["devices"] = asked
+        return after
+
+    def check(self, spec: Spec, name: str, pod: Mapping[str, Any]) -> list[str]:
+        """Every way in which a view is wider than the type: what would be refused or still be adjusted."""
+        try:
+            left = adjust.difference(spec, self.apply(spec, name, pod), _EVERYTHING)
+        except (Violation, adjust.Missing) as error:
+            return [str(error)]
+        left.get("annotations", {}).pop(ANNOTATION, None)
+        return [f"{part} would have to be {said}" for part, said in _spelled(left)]
+
+    def clamp(self, resources: Spec, name: str) -> Spec:
+        """`linux.resources` of an update, narrowed to the type; raises Violation."""
+        host = core.Host(without=["selinux"], cgroup2=self.cgroup2)
+        try:
+            after = clamp_resources(resources, self._profiles[name], host, update=True)
+        except Refused as refused:
+            raise Violation(str(refused)) from refused
+        if "memory" in after and "swap" not in resources.get("memory", {}):
+            # Nobody speaks of swap, and NRI has no word for it in an update: it stays what it was.
+            after["memory"] = {key: value for key, value in after["memory"].items() if key != "swap"}
+        return after
+
+    def seccomp(self, name: str) -> Spec:
+        """The type's filter."""
+        return self._profiles[name].seccomp
+
+    def _host(self, spec: Spec, pod: Mapping[str, Any]) -> core.Host:
+        resolved = {}
+        for mount in spec.get("mounts", []):
+            source = mount.get("source", "")
+            if source.startswith("/") and not source.startswith("/proc/"):
+                resolved[source] = os.path.realpath(source)
+        return core.Host(
+            without=["selinux"], cgroup2=self.cgroup2, resolved=resolved, shared=_shared(spec, pod.get("linux", {}))
+        )
+
+
+def _shared(spec: Spec, pod: Mapping[str, Any]) -> list[str]:
+    """Paths of namespaces that are the host's own: the pod has none of that kind, or the kernel says it is the same.
+
+    containerd gives each container the path of its pod's first process, also where that shares the host's.
+    """
+    owned = {namespace.get("type") for namespace in pod.get("namespaces", [])}
+    found = []
+    for namespace in spec["linux"]["namespaces"]:
+        kind, path = namespace.get("type", ""), namespace.get("path", "")
+        if path and (kind not in owned or _is_own(kind, path)):
+            found.append(path)
+    return found
+
+
+def _is_own(kind: str, path: str) -> bool:
+    """Whether a path leads to the namespace of process 1, as far as this process can see either."""
+    try:
+        one, other = Path(path).stat(), Path(f"/proc/1/ns/{_KINDS.get(kind, kind)}").stat()
+    except OSError:
+        return False
+    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+
+
+def _more_devices(asked: list[Spec], own: list[Spec]) -> list[str]:
+    """What rules of the device control group give beyond the type's."""
+    if not asked or asked[0].get("allow") or any(key in asked[0] for key in ("type", "major", "minor")):
+        return ["no-foreign-devices: the control group does not begin by taking all devices away"]
+    found = []
+    for rule in asked:
+        covered = any(
+            other.get("allow")
+            and all(key not in other or other[key] == rule.get(key) for key in ("type", "major", "minor"))
+            and set(rule.get("access", "")) <= set(other["access"])
+            for other in own
+        )
+        if rule.get("allow") and not covered:
+            what = " ".join(str(rule.get(key, "*")) for key in ("type", "major", "minor", "access"))
+            found.append(f"no-foreign-devices: the control group gives {what}, and NRI cannot take it back")
+    return found
+
+
+def _spelled(adjustment: Mapping[str, Any]) -> list[tuple[str, str]]:
+    linux = dict(adjustment.get("linux", {}))
+    parts = {
+        **{key: value for key, value in adjustment.items() if key != "linux"},
+        **linux.pop("resources", {}),
+        **linux,
+    }
+    return [(key, str(value)[:200]) for key, value in parts.items() if value]
+
+
+def load(folder: str, select: str = "") -> BundleJudge:
+    """The judge of a bundle, after all that it goes by has been checked; raises LoadError."""
+    try:
+        if findings := recipe.trusted(f"{folder}/manifest.json", "bundle"):
+            raise LoadError("; ".join(findings))
+        bundle = read(folder)
+        profiles = {
+            name: Profile.from_files(
+                bundle.bytes(f"containers/{name}/oci.json"), bundle.bytes(f"containers/{name}/seccomp.json")
+            )
+            for name in bundle.types
+        }
+        for name, profile in profiles.items():
+            view.seccomp_message(profile.seccomp)
+            if profile.name != name:
+                raise LoadError(f"{folder}: the type {name} calls itself {profile.name}")
+        chosen = _selection(select, profiles)
+    except (BundleError, Refused, view.ViewError, recipe.RecipeError) as error:
+        raise LoadError(f"{folder}: {error}") from error
+    return BundleJudge(profiles, chosen, bundle.digest, cgroup2=Path(CGROUP2).exists())
+
+
+def _selection(path: str, profiles: Mapping[str, Profile]) -> Selection:
+    try:
+        if not path:
+            return standard(profiles)
+        if findings := recipe.trusted(path):
+            raise LoadError("; ".join(findings))
+        text = Path(path).read_text(encoding="utf-8")
+        return parse(text, profiles, lambda one, other: wider(profiles[one], profiles[other]))
+    except (OSError, UnicodeDecodeError, SelectionError) as error:
+        raise LoadError(f"{path or 'selection'}: {error}") from error
+
+
+def wider(one: Profile, other: Profile) -> list[str]:
+    """In which ways a type is wider than another, in all but SELinux labels, which NRI does not reach."""
+    host = core.Host(without=["selinux"])
+    spec = {**one.spec, "annotations": {}}
+    if one.spec["root"]["readonly"]:
+        # Where the other has a place of its own to write to, this one has the root that it cannot write to.
+        places = {mount["destination"] for mount in one.mounts}
+        more = [mount for mount in other.mounts if mount["type"] == "tmpfs" and mount["destination"] not in places]
+        spec["mounts"] = [*one.mounts, *more]
+    found = [f"{place} {what}" for place, what in core.check(spec, other, host) if not _aside(place)]
+    mine, theirs = _allowed(one.seccomp), _allowed(other.seccomp)
+    calls = [name for name, tests in mine.items() if not _within(tests, theirs.get(name, frozenset()))]
+    return found + ([f"it may call {', '.join(sorted(calls)[:5])}"] if calls else [])
+
+
+def _aside(place: str) -> bool:
+    return place.startswith(("annotations", "linux.seccomp", "linux.mountLabel", "process.selinuxLabel"))
+
+
+_Tests = frozenset[tuple[str, ...]]
+
+
+def _allowed(filters: Spec) -> dict[str, _Tests | None]:
+    """Call to the tests under one of which it is allowed, or None where no test is needed."""
+    made: dict[str, _Tests | None] = {}
+    for rule in filters["syscalls"]:
+        if rule["action"] not in ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG"):
+            continue
+        tests = tuple(sorted(str(sorted(test.items())) for test in rule.get("args", [])))
+        for name in rule["names"]:
+            known = made.get(name, frozenset())
+            made[name] = None if not tests or known is None else known | {tests}
+    return made
+
+
+def _within(mine: _Tests | None, theirs: _Tests | None) -> bool:
+    return theirs is None or (mine is not None and mine <= theirs)

@@ -1,0 +1,352 @@
+"""A real containerd 1.7 and its NRI socket: the plugin as a process of its own, pods and containers through CRI."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stockade.enforce.nri.wire import Fields
+
+from .cri import CallError
+from .daemon import IMAGE, Containerd
+from .debian13 import containerd as fetched
+
+COMPILER = Path(__file__).resolve().parents[3] / "compiler"
+V2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+UNCONFINED, NODE = 1, 2
+
+
+class Process:
+    """The plugin, started as a user would, and the events in its log."""
+
+    def __init__(self, folder: Path, bundle: Path, daemon: Containerd, *words: str) -> None:
+        self.path = folder / f"plugin-{time.monotonic_ns()}.log"
+        command = [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(COMPILER)!r}); "]
+        command[-1] += "from stockade.enforce.nri.__main__ import main; sys.exit(main(sys.argv[1:]))"
+        command += ["--bundle", str(bundle), "--containerd-config", str(daemon.config), "--log", str(self.path), *words]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+
+    def events(self, name: str = "") -> list[Fields]:
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        return [said for line in lines if (said := json.loads(line))["event"] == name or not name]
+
+    def wait(self, name: str, count: int = 1) -> Fields:
+        """The event of that name that is the `count`th."""
+        deadline = time.monotonic() + 20
+        while len(found := self.events(name)) < count:
+            assert self.process.poll() is None, self.process.communicate()[1]
+            assert time.monotonic() < deadline, self.path.read_text()
+            time.sleep(0.02)
+        return found[count - 1]
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.communicate(timeout=10)
+        return self.process.returncode
+
+
+def handlers(folder: Path, programs: Path) -> str:
+    """Runtimes `based` and `stockade-batch`, on a base specification with what NRI in containerd 1.7 cannot give."""
+    made = subprocess.run([programs / "ctr", "oci", "spec"], check=True, capture_output=True, text=True)
+    spec = json.loads(made.stdout)
+    spec["linux"]["resources"]["pids"] = {"limit": 64}
+    if not any(space["type"] == "cgroup" for space in spec["linux"]["namespaces"]):
+        spec["linux"]["namespaces"].append({"type": "cgroup"})
+    (folder / "base.json").write_text(json.dumps(spec))
+    runtimes = """
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+"""
+    for name in ("based", "stockade-batch"):
+        runtimes += f"""
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}]
+runtime_type = "io.containerd.runc.v2"
+base_runtime_spec = "{folder}/base.json"
+"""
+    return runtimes
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fetched(tmp_path_factory.mktemp("debian13"))
+
+
+@pytest.fixture(scope="module")
+def daemon(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]:
+    folder = tmp_path_factory.mktemp("c")
+    with Containerd(programs, folder, handlers(folder, programs)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def plugin(daemon: Containerd, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    made = Process(tmp_path_factory.mktemp("p"), bundle, daemon, "--accept-fail-open")
+    made.wait("synchronized")
+    yield made
+    assert made.stop() == 0
+
+
+class Pods:
+    """Makes pods, and ends them."""
+
+    def __init__(self, daemon: Containerd) -> None:
+        self.daemon = daemon
+        self.made: list[str] = []
+
+    def run(self, handler: str = "based", **linux: Any) -> tuple[str, Fields]:
+        name = f"pod-{time.monotonic_ns()}"
+        config = {
+            "metadata": {"name": name, "uid": name, "namespace": "shop"},
+            "hostname": "h",
+            "log_directory": str(self.daemon.folder / "logs"),
+            "linux": {"security_context": linux},
+        }
+        with self.daemon.client() as client:
+            pod = client.call("RunPodSandbox", config=config, runtime_handler=handler)["id"]
+        self.made.append(pod)
+        return pod, config
+
+    def container(self, pod: tuple[str, Fields], security: Fields = {}, **config: Any) -> str:  # noqa: B006
+        """The id of a container that was created in a pod."""
+        whole = {
+            "metadata": {"name": f"c-{time.monotonic_ns()}"},
+            "image": {"image": IMAGE},
+            "log_path": "c.log",
+            "linux": {
+                "resources": {"memory_limit_in_bytes": 64 << 20},
+                "security_context": {"seccomp": {"profile_type": UNCONFINED}, **security},
+            },
+            **config,
+        }
+        with self.daemon.client() as client:
+            return str(client.call("CreateContainer", pod=pod[0], config=whole, sandbox_config=pod[1])["id"])
+
+    def start(self, container: str) -> int:
+        """The process of a container that was started."""
+        with self.daemon.client() as client:
+            client.call("StartContainer", id=container)
+        return self.daemon.pids()[container]
+
+
+@pytest.fixture
+def pods(daemon: Containerd, plugin: Process) -> Iterator[Pods]:
+    made = Pods(daemon)
+    yield made
+    with daemon.client() as client:
+        for pod in made.made:
+            client.call("StopPodSandbox", id=pod)
+            client.call("RemovePodSandbox", id=pod)
+
+
+def memory_limit(pid: int) -> int:
+    """Bytes, as the kernel has them for a process."""
+    lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    if V2:
+        return int(Path(f"/sys/fs/cgroup{lines[0].split(':', 2)[2]}/memory.max").read_text())
+    (place,) = (line.split(":", 2)[2] for line in lines if line.split(":")[1] == "memory")
+    return int(Path(f"/sys/fs/cgroup/memory{place}/memory.limit_in_bytes").read_text())
+
+
+def test_it_registers_and_says_how_far_it_reaches(plugin: Process, daemon: Containerd) -> None:
+    said = plugin.wait("configured")
+    assert re.fullmatch(r"containerd 1\.7\.\d+.*", said["runtime"]) and said["partial"]
+    assert "pids" in said["not_in_this_version"] and "capabilities" in said["not_in_any_version"]
+    assert any("default_validator.enable" in reason for reason in said["fails_open"])
+    assert any("cannot be told otherwise" in reason for reason in said["fails_open"])
+    assert plugin.wait("synchronized")["containers"] == 0
+    assert 'registered as "90-stockade"' in daemon.log.read_text()
+
+
+def test_it_does_not_start_where_containerd_fails_open(daemon: Containerd, bundle: Path, tmp_path: Path) -> None:
+    refused = Process(tmp_path, bundle, daemon)
+    _, said = refused.process.communicate(timeout=20)
+    assert refused.process.returncode == 1
+    assert "default_validator.enable is not true: set it to true" in said
+    assert 'required_plugins does not name this plugin: add "stockade"' in said
+    assert said.count("\n") == 1 and "--accept-fail-open" in said
+
+
+def test_a_container_has_what_nri_gave_it(plugin: Process, pods: Pods, daemon: Containerd) -> None:
+    container = pods.container(pods.run())
+    created = plugin.events("created")[-1]
+    assert created["id"] == container and created["type"] == "ordinary" and created["namespace"] == "shop"
+    assert {"rlimits", "mounts", "annotations"} <= set(created["adjusted"])
+    spec = json.loads(daemon.ctr("containers", "info", container))["Spec"]
+    assert spec["annotations"]["io.stockade.type"] == "ordinary"
+    assert spec["linux"]["resources"]["memory"] == {"limit": 64 << 20, "swap": 64 << 20}
+    pid = pods.start(container)
+    limits = Path(f"/proc/{pid}/limits").read_text()
+    assert re.search(r"Max open files\s+65536\s+65536 ", limits)
+    assert re.search(r"Max core file size\s+0\s+0 ", limits)
+    assert memory_limit(pid) == 64 << 20
+    mounts = {
+        line.split()[4]: line.split()[5].split(",") for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+    }
+    for place in ("/tmp", "/run"):
+        assert {"nosuid", "nodev", "noexec"} <= set(mounts[place])
+    assert {"nosuid", "nodev"} <= set(mounts["/etc/hosts"])
+    # What is added to a running container is made of the same specification.
+    added = daemon.ctr("tasks", "exec", "--exec-id", "x", container, "/bin/cat", "/proc/self/limits")
+    assert re.search(r"Max open files\s+65536\s+65536 ", added)
+
+
+def test_a_limit_on_memory_is_lowered_and_stays_so(plugin: Process, pods: Pods, daemon: Containerd) -> None:
+    container = pods.container(pods.run(), linux={"resources": {"memory_limit_in_bytes": 1 << 40}})
+    pid = pods.start(container)
+    assert memory_limit(pid) == 2 << 30
+    with daemon.client() as client:
+        client.call("UpdateContainerResources", id=container, linux={"memory_limit_in_bytes": 64 << 20})
+        assert memory_limit(pid) == 64 << 20
+        client.call("UpdateContainerResources", id=container, linux={"memory_limit_in_bytes": 1 << 41})
+    assert memory_limit(pid) == 2 << 30
+    assert plugin.events("updated")[-1]["clamped"] == ["memory"]
+
+
+REFUSED: dict[str, tuple[Fields, Fields, Fields, str]] = {
+    "the host's network": (
+        {"namespace_options": {"network": NODE}},
+        {"namespace_options": {"network": NODE}},
+        {},
+        "no-host-namespaces",
+    ),
+    "the host's processes": (
+        {"namespace_options": {"pid": NODE}},
+        {"namespace_options": {"pid": NODE}},
+        {},
+        "no-host-namespaces",
+    ),
+    "privileged": ({"privileged": True}, {"privileged": True}, {}, "no-privileged-containers"),
+    "a device": (
+        {},
+        {},
+        {"devices": [{"container_path": "/dev/x", "host_path": "/dev/loop-control", "permissions": "rw"}]},
+        "no-foreign-devices",
+    ),
+    "the host's folders": ({}, {}, {"mounts": [{"container_path": "/h", "host_path": "/etc"}]}, "no-host-paths"),
+    "a link to them": ({}, {}, {"mounts": [{"container_path": "/h", "host_path": "LINK"}]}, "no-host-paths"),
+    "the control group itself": (
+        {},
+        {},
+        {"linux": {"resources": {"unified": {"cgroup.subtree_control": "+pids"}}}},
+        "cgroup",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_wider_is_not_created_and_the_user_is_told(
+    plugin: Process, pods: Pods, daemon: Containerd, name: str, tmp_path: Path
+) -> None:
+    sandbox, security, config, promise = REFUSED[name]
+    for mount in config.get("mounts", []):
+        if mount["host_path"] == "LINK":
+            (tmp_path / "link").symlink_to("/etc")
+            config = {"mounts": [{**mount, "host_path": str(tmp_path / "link")}]}
+    pod = pods.run(**sandbox)
+    before = daemon.ctr("containers", "ls", "-q")
+    with pytest.raises(CallError, match=f"stockade: container type ordinary: .*{promise}"):
+        pods.container(pod, security, **config)
+    assert daemon.ctr("containers", "ls", "-q") == before
+    assert promise in plugin.events("refused")[-1]["reason"]
+
+
+def test_what_this_version_cannot_give_is_not_left_out(plugin: Process, pods: Pods) -> None:
+    """Without the base specification there is no limit on processes, and NRI in 1.7 has no word for it but on v2."""
+    pod = pods.run("")
+    if V2:
+        assert pods.start(pods.container(pod))
+    else:
+        with pytest.raises(
+            CallError, match=r"own namespaces: cgroup \(not with NRI in containerd 1\.7.*pids\.limit 2048"
+        ):
+            pods.container(pod)
+
+
+def test_the_type_follows_the_handler(plugin: Process, pods: Pods, daemon: Containerd) -> None:
+    container = pods.container(pods.run("stockade-batch"))
+    assert plugin.events("created")[-1]["type"] == "batch"
+    spec = json.loads(daemon.ctr("containers", "info", container))["Spec"]
+    assert spec["annotations"]["io.stockade.type"] == "batch"
+
+
+@pytest.mark.parametrize("answer", [0, 1])
+def test_a_hook_that_is_given_to_containers_can_stop_them(
+    daemon: Containerd, bundle: Path, plugin: Process, pods: Pods, tmp_path: Path, answer: int
+) -> None:
+    hook = tmp_path / "hook"
+    hook.write_text(f"#!/bin/sh\ncat > {tmp_path}/state\necho refused by the hook >&2\nexit {answer}\n")
+    hook.chmod(0o755)
+    words = ("--accept-fail-open", "--name", "second", "--index", "91", "--verify-hook", f"{hook} verify")
+    second = Process(tmp_path, bundle, daemon, *words)
+    try:
+        second.wait("synchronized")
+        container = pods.container(pods.run())
+        if answer:
+            with pytest.raises(CallError, match="refused by the hook"):
+                pods.start(container)
+        else:
+            assert pods.start(container)
+        state = json.loads((tmp_path / "state").read_text())
+        assert state["id"] == container and state["annotations"]["io.stockade.type"] == "ordinary"
+    finally:
+        assert second.stop() == 0
+
+
+def test_it_comes_back_with_containerd_and_finds_what_runs(programs: Path, bundle: Path, tmp_path: Path) -> None:
+    with Containerd(programs, tmp_path, handlers(tmp_path, programs)) as running:
+        plugin = Process(tmp_path, bundle, running, "--accept-fail-open")
+        plugin.wait("synchronized")
+        pods = Pods(running)
+        narrow = pods.container(pods.run())
+        pods.start(narrow)
+        plugin_gone = plugin.stop()
+        # Without the plugin this version creates whatever it is asked for: that is what fails open means.
+        wide = pods.container(pods.run())
+        assert plugin_gone == 0 and wide
+        again = Process(tmp_path, bundle, running, "--accept-fail-open")
+        assert again.wait("synchronized") == {**again.wait("synchronized"), "containers": 2, "wider": 1}
+        (existing,) = again.events("existing")
+        assert existing["id"] == wide and any(finding.startswith("rlimits") for finding in existing["wider"])
+        running.restart()
+        again.wait("synchronized", 2)
+        assert again.events("disconnected")
+        assert pods.container(pods.run())
+        assert again.events("created")
+        assert again.stop() == 0
+
+
+def test_containerd_can_launch_it(programs: Path, bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    launcher = tmp_path / "plugins/42-fence"
+    log = tmp_path / "launched.log"
+    launcher.write_text(
+        f"#!/bin/sh\nexport PYTHONPATH={COMPILER}\nexec {sys.executable} -m stockade.enforce.nri --bundle {bundle} "
+        f"--containerd-config {tmp_path}/config.toml --log {log} --accept-fail-open\n"
+    )
+    launcher.chmod(0o755)
+    with Containerd(programs, tmp_path, handlers(tmp_path, programs)) as running:
+        events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+        assert events[:2] == ["configured", "synchronized"]
+        assert 'registered as "42-fence"' in running.log.read_text()
+        pods = Pods(running)
+        assert pods.container(pods.run())
+        with pytest.raises(CallError, match="no-privileged-containers"):
+            pods.container(pods.run(privileged=True), {"privileged": True})
+    deadline = time.monotonic() + 5
+    while json.loads(log.read_text().splitlines()[-1])["event"] != "disconnected":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_nothing_is_left_behind() -> None:
+    """By the tests above: no mount, no process of the image, once their containerd has ended."""
+    assert os.getuid() == 0
