@@ -129,6 +129,7 @@ def image(files: Mapping[str, tuple[bytes, int]], name: str, entrypoint: list[st
 
 
 def main() -> int:
+    """Write the image that the command line asks for; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, required=True, help="the file to write")
     parser.add_argument("--bundle", type=Path, help=f"a bundle to put at /{BUNDLE}; without it, mount one there")

@@ -113,6 +113,7 @@ METHODS = {
         Message("VersionResponse", Field(2, "runtime_name", "string"), Field(3, "runtime_version", "string")),
     ),
     "RunPodSandbox": (Message("Run", Field(1, "config", POD), Field(2, "runtime_handler", "string")), _ID),
+    "ListPodSandbox": (EMPTY, EMPTY),
     "StopPodSandbox": (_ID, EMPTY),
     "RemovePodSandbox": (_ID, EMPTY),
     "CreateContainer": (

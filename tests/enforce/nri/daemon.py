@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from .cri import Client
+from .cri import CallError, Client
 
 IMAGE = "localhost/busybox:1"
 CNI = """#!/bin/sh
@@ -158,8 +158,9 @@ plugin_config_path = "{folder}/conf.d"
         while True:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"containerd did not start:\n{self.log.read_text()[-3000:]}")
-            with suppress(OSError), self.client() as client:
-                client.call("Version")
+            # The socket is there before CRI is, and CRI before it has looked for what runs.
+            with suppress(OSError, CallError), self.client() as client:
+                client.call("ListPodSandbox")
                 return
             time.sleep(0.1)
 
@@ -187,12 +188,13 @@ plugin_config_path = "{folder}/conf.d"
         if self._process.poll() is None:
             with suppress(Exception):
                 for container in self.pids():
-                    self.ctr("tasks", "kill", "-s", "KILL", container)
+                    with suppress(Exception):
+                        self.ctr("tasks", "kill", "-s", "KILL", container)
                 with self.client() as client:
                     for pod in self.ctr("containers", "ls", "-q").split():
-                        with suppress(Exception):
-                            client.call("StopPodSandbox", id=pod)
-                            client.call("RemovePodSandbox", id=pod)
+                        for method in ("StopPodSandbox", "RemovePodSandbox"):
+                            with suppress(CallError):
+                                client.call(method, id=pod)
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(20)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +70,18 @@ class BundleJudge:
             rules["devices"] = asked
         return after
 
-    def check(self, spec: Spec, name: str, pod: Mapping[str, Any]) -> list[str]:
-        """Every way in which a view is wider than the type: what would be refused or still be adjusted."""
+    def check(self, spec: Spec, name: str, pod: Mapping[str, Any], unseen: Collection[str] = ()) -> list[str]:
+        """Every way in which a view is wider than the type: what would be refused or still be adjusted.
+
+        `unseen` are parts of an adjustment of which the view says nothing.
+        """
         try:
             left = adjust.difference(spec, self.apply(spec, name, pod), _EVERYTHING)
         except (Violation, adjust.Missing) as error:
             return [str(error)]
         left.get("annotations", {}).pop(ANNOTATION, None)
+        for part in unseen:
+            left.pop(part, None)
         return [f"{part} would have to be {said}" for part, said in _spelled(left)]
 
     def clamp(self, resources: Spec, name: str) -> Spec:

@@ -7,7 +7,7 @@ logged says so; a hook that reads the whole specification later (`verify_hook`) 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,8 +35,8 @@ class Judge(Protocol):
     def apply(self, spec: Spec, name: str, pod: Mapping[str, Any]) -> Spec:
         """The view narrowed to the type; raises Violation where it cannot be."""
 
-    def check(self, spec: Spec, name: str, pod: Mapping[str, Any]) -> list[str]:
-        """Every way in which a view is wider than the type."""
+    def check(self, spec: Spec, name: str, pod: Mapping[str, Any], unseen: Collection[str] = ()) -> list[str]:
+        """Every way in which a view is wider than the type, apart from what it does not show."""
 
     def clamp(self, resources: Spec, name: str) -> Spec:
         """`linux.resources` of an update, narrowed to the type."""
@@ -130,7 +130,9 @@ class StockadePlugin:
             pod = pods.get(container.get("pod_sandbox_id", ""), {})
             try:
                 name = self._judge.select(pod, container)
-                findings = self._judge.check(view.spec(container), name, pod)
+                # containerd 1.7 takes limits on resources, and does not show which there are.
+                unseen = [] if "rlimits" in container else ["rlimits"]
+                findings = self._judge.check(view.spec(container), name, pod, unseen)
             except (Violation, view.ViewError) as error:
                 name, findings = "", [str(error)]
             if findings:
