@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stockade.enforce.nri import adjust, messages, view
 from stockade.enforce.nri.adjust import Missing
@@ -16,6 +16,7 @@ from stockade.enforce.nri.wire import UNKNOWN, Fields
 
 from .fake import Runtime as FakeRuntime
 
+LIMIT = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 NEWEST = runtime("containerd", "2.2.1")
 OLD = runtime("containerd", "1.7.24")
 NAMES = ("pid", "network", "ipc", "uts", "mount", "cgroup")
@@ -84,6 +85,7 @@ def made_of(container: Fields, adjustment: Fields, version: str = "v2.2.1") -> F
     return after
 
 
+@LIMIT
 @given(CONTAINERS, CONTAINERS)
 def test_the_difference_makes_the_one_of_the_other_or_says_why_not(before: Fields, after: Fields) -> None:
     one, two = view.spec(before), view.spec(after)
@@ -106,6 +108,7 @@ def test_the_difference_makes_the_one_of_the_other_or_says_why_not(before: Field
     assert canonical(adjust.effect(one, adjustment)) == canonical(two)
 
 
+@LIMIT
 @given(CONTAINERS)
 def test_nothing_to_change_is_nothing_to_send(container: Fields) -> None:
     assert adjust.difference(view.spec(container), view.spec(container), OLD) == {}
@@ -135,6 +138,7 @@ ADJUSTMENTS = st.fixed_dictionaries(
 )
 
 
+@LIMIT
 @given(CONTAINERS, ADJUSTMENTS)
 def test_the_effect_is_what_the_runtime_does(container: Fields, adjustment: Fields) -> None:
     adjustment["linux"]["resources"]["unified"].pop("-cpu.weight", None)

@@ -362,8 +362,8 @@ def test_containerd_can_launch_it(programs: Path, within_reach: Path, tmp_path: 
     launcher = tmp_path / "plugins/42-fence"
     log = tmp_path / "launched.log"
     launcher.write_text(
-        f"#!/bin/sh\nexport PYTHONPATH={COMPILER}\nexec {sys.executable} -m stockade.enforce.nri --bundle {within_reach} "
-        f"--containerd-config {tmp_path}/config.toml --log {log} --accept-fail-open\n"
+        f"#!/bin/sh\nexport PYTHONPATH={COMPILER}\nexec {sys.executable} -m stockade.enforce.nri "
+        f"--bundle {within_reach} --containerd-config {tmp_path}/config.toml --log {log} --accept-fail-open\n"
     )
     launcher.chmod(0o755)
     with Containerd(programs, tmp_path, RUNTIMES) as running:

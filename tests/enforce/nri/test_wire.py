@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stockade.enforce.nri import messages
 from stockade.enforce.nri.wire import LIMIT, UNKNOWN, Field, Fields, Message, WireError, varint
 
+LIMIT = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 ALL = [pair[side] for pair in messages.METHODS.values() for side in (0, 1)]
 ALL += [messages.REGISTER, messages.REQUEST, messages.RESPONSE]
 NUMBERS = {
@@ -144,6 +145,7 @@ def canonical(message: Message, value: Fields) -> Fields:
     return made
 
 
+@LIMIT
 @given(SAID)
 def test_what_is_encoded_means_the_same_to_both(said: tuple[Message, Fields]) -> None:
     message, value = said
@@ -152,6 +154,7 @@ def test_what_is_encoded_means_the_same_to_both(said: tuple[Message, Fields]) ->
     assert REFERENCE.parse(message, data) == canonical(message, value)
 
 
+@LIMIT
 @given(SAID, st.data())
 def test_what_is_damaged_is_refused_or_means_the_same_to_both(
     said: tuple[Message, Fields], data: st.DataObject
@@ -168,6 +171,7 @@ def test_what_is_damaged_is_refused_or_means_the_same_to_both(
     assert REFERENCE.parse(message, bytes(damaged)) == canonical(message, mine)
 
 
+@LIMIT
 @given(SAID, st.data())
 def test_google_takes_what_we_take_twice(said: tuple[Message, Fields], data: st.DataObject) -> None:
     """Two messages in a row are their union: lists grow, messages merge, the later scalar holds."""
