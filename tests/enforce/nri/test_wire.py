@@ -8,8 +8,8 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stockade.enforce.nri import messages
-from stockade.enforce.nri.wire import LIMIT, UNKNOWN, Field, Fields, Message, WireError, varint
+from stockade.enforce.nri import messages, wire
+from stockade.enforce.nri.wire import UNKNOWN, Field, Fields, Message, WireError, varint
 
 LIMIT = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 ALL = [pair[side] for pair in messages.METHODS.values() for side in (0, 1)]
@@ -194,7 +194,7 @@ def test_google_takes_what_we_take_twice(said: tuple[Message, Fields], data: st.
         (b"\xfb\x01", "wire type 3 is not in use"),
         (b"\xf9\x01\x00", "cut off within a field"),
         (b"\x22\x01\x00", "wire type 2"),
-        (b" " * (LIMIT + 1), "the limit is"),
+        (b" " * (wire.LIMIT + 1), "the limit is"),
     ],
 )
 def test_what_is_malformed_is_refused(data: bytes, reason: str) -> None:
