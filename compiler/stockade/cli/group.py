@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "diff": "Say what one filter or profile allows that another does not, with a witness each.",
     "seccomp": "Compile a seccomp profile, run a filter, or say what either allows.",
     "import": "Turn what others have into a container type.",
+    "hook": "Give every container its type's confinement when it starts.",
     "nri": "Confine containers of CRI as containerd's NRI plugin, as far as NRI reaches.",
     "lsp": "Serve an editor: faults, completion, hover, definitions.",
     "doctor": "Say what is missing on this machine, and how to install it.",

@@ -1,0 +1,84 @@
+"""What was decided, for people and for machines: one line of JSON each, counters for Prometheus, the runtime's own log.
+
+None of it may stop a container: where a record cannot be written, that is said on standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from stockade.enforce.exact import dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+DECISIONS = "decisions.jsonl"
+COUNTERS = "stockade.prom"
+_METRIC = "stockade_decisions_total"
+_HEAD = f"# HELP {_METRIC} What enforcement decided, by container type, verb and decision.\n# TYPE {_METRIC} counter\n"
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def record(folder: str, entry: dict[str, Any]) -> None:
+    """Append a decision to the folder's log and count it."""
+    try:
+        line = dumps({"time": _now(), **entry}) + b"\n"
+        os.makedirs(folder, 0o750, exist_ok=True)
+        # One write to a file opened for appending is not mixed with another's.
+        file = os.open(
+            f"{folder}/{DECISIONS}", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640
+        )
+        try:
+            os.write(file, line)
+        finally:
+            os.close(file)
+        _count(folder, f'{_METRIC}{{type="{entry["type"]}",verb="{entry["verb"]}",decision="{entry["decision"]}"}}')
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"stockade: the decision is not recorded: {error}\n")
+
+
+def _count(folder: str, key: str) -> None:
+    lock = os.open(f"{folder}/.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.lockf(lock, os.F_LOCK, 0)
+        path = f"{folder}/{COUNTERS}"
+        counts = {}
+        try:
+            with open(path, encoding="ascii") as file:
+                for line in file:
+                    if not line.startswith("#"):
+                        name, _, value = line.rpartition(" ")
+                        counts[name] = int(value)
+        except FileNotFoundError:
+            pass
+        counts[key] = counts.get(key, 0) + 1
+        with open(f"{path}.new", "w", encoding="ascii") as file:
+            file.write(_HEAD + "".join(f"{name} {value}\n" for name, value in sorted(counts.items())))
+        os.replace(f"{path}.new", path)
+    finally:
+        os.close(lock)
+
+
+def say(path: str | None, form: str | None, message: str) -> None:
+    """Tell the caller why: in the runtime's log, which containerd shows to whoever asked, and on standard error."""
+    sys.stderr.write(f"stockade: {message}\n")
+    if not path:
+        return
+    try:
+        if form == "json":
+            line = dumps({"level": "error", "msg": f"stockade: {message}", "time": _now()}) + b"\n"
+        else:
+            line = f'time="{_now()}" level=error msg={dumps(f"stockade: {message}").decode("ascii")}\n'.encode()
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(file, line)
+        finally:
+            os.close(file)
+    except OSError as error:
+        sys.stderr.write(f"stockade: {path}: {error.strerror}\n")
