@@ -8,13 +8,10 @@ import stat
 from stockade.enforce.profile import Profile
 from stockade.enforce.refusal import CONFINED, refuse
 
-try:  # renamed in Python 3.12; hashlib loads OpenSSL, which takes longer than all the rest
+try:  # hashlib loads OpenSSL, which takes longer than all the rest; later interpreters have no such module
     from _sha256 import sha256  # type: ignore[import-not-found,unused-ignore]
 except ImportError:
-    try:
-        from _sha2 import sha256  # type: ignore[import-not-found,no-redef,unused-ignore]
-    except ImportError:
-        from hashlib import sha256  # type: ignore[assignment,unused-ignore]
+    from hashlib import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
