@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import uuid
@@ -99,3 +100,19 @@ def able() -> list[str]:
     """What is missing here for starting containers."""
     missing = [program for program in ("runc", "crun", "busybox", "cc") if not shutil.which(program)]
     return missing + (["root"] if os.geteuid() else [])
+
+
+CAPS = 0x480  # NET_BIND_SERVICE and SETUID: what `web` has of what a pod asks for
+REFUSED, HARMLESS = "refused", "harmless"
+
+
+def judge(site: Site, done: subprocess.CompletedProcess[str], expected: str) -> None:
+    if expected == REFUSED:
+        assert done.returncode == 1 and "Cap" not in done.stdout
+        assert site.reasons().startswith("stockade: policy denied: type web: ")
+        return
+    assert done.returncode == 0, done.stderr
+    found = seen(done.stdout)
+    assert all(int(found[key], 16) & ~CAPS == 0 for key in ("CapEff", "CapBnd", "CapPrm", "CapInh", "CapAmb"))
+    assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2")
+    assert re.search(r"Max core file size +0 +0 ", done.stdout)
