@@ -13,7 +13,12 @@ from stockade.cli.output import Answer, Stop, format_option, json_document, mess
 
 @click.group("hook", short_help="Give every container its type's confinement when it starts.")
 def command() -> None:
-    """Give every container its type's confinement when it starts."""
+    """Give every container its type's confinement when it starts.
+
+    \b
+    Example:
+      stockade hook install --bundle /etc/stockade/bundle --prefix /opt/stockade
+    """
 
 
 @command.command("install")
