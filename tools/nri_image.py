@@ -24,18 +24,22 @@ COMPILER = Path(__file__).resolve().parent.parent / "compiler"
 PYTHON = Path("/usr/bin/python3")
 HOME = "usr/lib/stockade"
 BUNDLE = "etc/stockade/bundle"
-STARTER = f"""import sys
+START = f"{HOME}/start"
+STARTER = f"""#!{{python}} -IS
+import sys
 
 sys.path.insert(0, "/{HOME}")
 from stockade.enforce.nri.__main__ import main
 
 sys.exit(main())
 """
-NAMES = """
-import encodings.ascii, encodings.idna, encodings.latin_1, sys
+# Modules that are imported by and by are those of asking for help; what serving needs stands at the top of modules.
+ASK = """
+import contextlib, sys
 sys.path.insert(0, {compiler!r})
-import stockade.enforce.nri.__main__ as plugin
-plugin.preload()
+from stockade.enforce.nri.__main__ import main
+with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(SystemExit):
+    main(["--help"])
 for module in list(sys.modules.values()):
     if path := getattr(module, "__file__", None):
         print(path)
@@ -46,7 +50,7 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 def wanted() -> Iterator[Path]:
     """Every file of this machine that the plugin needs at run time: modules, extensions, the interpreter, libraries."""
-    code = NAMES.format(compiler=str(COMPILER))
+    code = ASK.format(compiler=str(COMPILER))
     told = subprocess.run([PYTHON, "-I", "-S", "-c", code], check=True, capture_output=True, text=True)
     files = [Path(line) for line in told.stdout.splitlines()]
     files[-1] = files[-1].resolve()
@@ -64,7 +68,8 @@ def contents(bundle: Path | None) -> dict[str, tuple[bytes, int]]:
     for path in wanted():
         place = f"{HOME}/{path.relative_to(COMPILER)}" if path.is_relative_to(COMPILER) else str(path).lstrip("/")
         made[place] = path.read_bytes(), 0o755 if os.access(path, os.X_OK) else 0o644
-    made[f"{HOME}/start.py"] = STARTER.encode(), 0o644
+    python = next(name for name in made if name.startswith("usr/bin/python3"))
+    made[START] = STARTER.format(python=f"/{python}").encode(), 0o755
     if bundle is not None:
         for path in bundle.rglob("*"):
             if path.is_file():
@@ -136,8 +141,7 @@ def main() -> int:
     parser.add_argument("--name", default="localhost/stockade-nri:latest", help="name of the image")
     options = parser.parse_args()
     files = contents(options.bundle)
-    python = next(name for name in files if name.startswith("usr/bin/python3"))
-    entrypoint = [f"/{python}", "-I", "-S", f"/{HOME}/start.py", "--bundle", f"/{BUNDLE}"]
+    entrypoint = [f"/{START}", "--bundle", f"/{BUNDLE}"]
     data = image(files, options.name, entrypoint)
     beside = options.output.with_name(f".{options.output.name}.{os.getpid()}")
     try:

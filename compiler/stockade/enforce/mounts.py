@@ -38,6 +38,10 @@ _PROTECTED = {
         "/var/lib/private /var/lib/systemd"
     ).split(),
 }
+_WITHIN = tuple(f"{path}/" for paths in _PROTECTED.values() for path in paths)
+_HOLDING = frozenset(f"{path}/"[:end] or "/" for path in _WITHIN for end, sign in enumerate(path) if sign == "/")
+"""Protected places, and every folder on the way to one; most mounts are of neither, which is told by one look."""
+
 _READABLE = frozenset("/etc/hosts /etc/hostname /etc/resolv.conf /etc/localtime /etc/ssl/certs".split())
 """Files of the host that containers are given by custom; they are mounted read-only."""
 
@@ -120,6 +124,8 @@ def _bind(mount: Json, place: str, listed: Json | None, profile: Profile, host: 
 
 def _protecting(found: str) -> str | None:
     """The promise that a path would break: by lying in a protected place, or else by holding one."""
+    if found not in _HOLDING and not found.startswith(_WITHIN):
+        return None
     for promise, paths in _PROTECTED.items():
         if found in paths or _below(found, paths):
             return promise

@@ -167,9 +167,10 @@ plugin_config_path = "{folder}/conf.d"
     def client(self) -> Client:
         return Client(self.socket)
 
-    def ctr(self, *words: str, data: bytes | None = None) -> str:
+    def ctr(self, *words: str, data: bytes | None = None, namespace: str = "k8s.io") -> str:
+        """What a command of `ctr` answers; RuntimeError where it fails."""
         ran = subprocess.run(
-            [self.programs / "ctr", "-a", self.socket, "-n", "k8s.io", *words],
+            [self.programs / "ctr", "-a", self.socket, "-n", namespace, *words],
             input=data,
             capture_output=True,
             env=self._environment,

@@ -4,123 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from stockade.bundle.compile import Compiled
-from stockade.bundle.write import Artefact, write
 from stockade.enforce.nri.wire import Fields
 
 from .cri import CallError
-from .daemon import IMAGE, Containerd
-from .debian13 import containerd as fetched
-
-COMPILER = Path(__file__).resolve().parents[3] / "compiler"
-V2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
-UNCONFINED, NODE = 1, 2
-
-
-class Process:
-    """The plugin, started as a user would, and the events in its log."""
-
-    def __init__(self, folder: Path, bundle: Path, daemon: Containerd, *words: str) -> None:
-        self.path = folder / f"plugin-{time.monotonic_ns()}.log"
-        command = [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(COMPILER)!r}); "]
-        command[-1] += "from stockade.enforce.nri.__main__ import main; sys.exit(main(sys.argv[1:]))"
-        command += ["--bundle", str(bundle), "--containerd-config", str(daemon.config), "--log", str(self.path), *words]
-        self._command = command
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(self._command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
-
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Ended meanwhile: two of this plugin would not agree on what each of them sets."""
-        assert self.stop() == 0
-        count = len(self.events("synchronized"))
-        yield
-        self.start()
-        self.wait("synchronized", count + 1)
-
-    def __enter__(self) -> Process:
-        self.wait("synchronized")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            self.stop()
-
-    def events(self, name: str = "") -> list[Fields]:
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
-        return [said for line in lines if (said := json.loads(line))["event"] == name or not name]
-
-    def wait(self, name: str, count: int = 1) -> Fields:
-        """The event of that name that is the `count`th."""
-        deadline = time.monotonic() + 20
-        while len(found := self.events(name)) < count:
-            assert self.process.poll() is None, self.process.communicate()[1]
-            assert time.monotonic() < deadline, self.path.read_text()
-            time.sleep(0.02)
-        return found[count - 1]
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.communicate(timeout=10)
-        return self.process.returncode
-
-
-RUNTIMES = "".join(
-    f"""
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}]
-runtime_type = "io.containerd.runc.v2"
-"""
-    for name in ("runc", "stockade-batch")
-)
-
-
-@pytest.fixture(scope="module")
-def within_reach(compiled: Compiled, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle whose types NRI in containerd 1.7 can give whole: on cgroup v1 it has no word for two of their parts.
-
-    And as many open files as a machine gives that is itself a container.
-    """
-
-    def lessened(artefact: Artefact) -> Artefact:
-        if not artefact.path.endswith("/oci.json"):
-            return artefact
-        spec = json.loads(artefact.content)
-        for limit in spec["process"]["rlimits"]:
-            if limit["type"] == "RLIMIT_NOFILE":
-                limit |= {"soft": 2000, "hard": 2000}
-        if not V2:
-            del spec["linux"]["resources"]["pids"]
-            spec["linux"]["namespaces"].remove({"type": "cgroup"})
-        return replace(artefact, content=json.dumps(spec).encode())
-
-    folder = tmp_path_factory.mktemp("within") / "bundle"
-    write(
-        folder,
-        [lessened(artefact) for artefact in compiled.artefacts],
-        policy_name="lessened",
-        policy_version="1",
-        source_digest="0" * 64,
-        compiler_digest="0" * 64,
-    )
-    return folder
-
-
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fetched(tmp_path_factory.mktemp("debian13"))
+from .daemon import Containerd
+from .live import COMPILER, NODE, RUNTIMES, V2, Pods, Process, memory_limit
 
 
 @pytest.fixture(scope="module")
@@ -138,48 +32,6 @@ def plugin(daemon: Containerd, within_reach: Path, tmp_path_factory: pytest.Temp
     assert made.stop() == 0
 
 
-class Pods:
-    """Makes pods, and ends them."""
-
-    def __init__(self, daemon: Containerd) -> None:
-        self.daemon = daemon
-        self.made: list[str] = []
-
-    def run(self, handler: str = "", **linux: Any) -> tuple[str, Fields]:
-        name = f"pod-{time.monotonic_ns()}"
-        config = {
-            "metadata": {"name": name, "uid": name, "namespace": "shop"},
-            "hostname": "" if linux.get("namespace_options", {}).get("network") == NODE else "h",
-            "log_directory": str(self.daemon.folder / "logs"),
-            "linux": {"security_context": linux},
-        }
-        with self.daemon.client() as client:
-            pod = client.call("RunPodSandbox", config=config, runtime_handler=handler)["id"]
-        self.made.append(pod)
-        return pod, config
-
-    def container(self, pod: tuple[str, Fields], security: Fields = {}, **config: Any) -> str:  # noqa: B006
-        """The id of a container that was created in a pod."""
-        whole = {
-            "metadata": {"name": f"c-{time.monotonic_ns()}"},
-            "image": {"image": IMAGE},
-            "log_path": "c.log",
-            "linux": {
-                "resources": {"memory_limit_in_bytes": 64 << 20},
-                "security_context": {"seccomp": {"profile_type": UNCONFINED}, **security},
-            },
-            **config,
-        }
-        with self.daemon.client() as client:
-            return str(client.call("CreateContainer", pod=pod[0], config=whole, sandbox_config=pod[1])["id"])
-
-    def start(self, container: str) -> int:
-        """The process of a container that was started."""
-        with self.daemon.client() as client:
-            client.call("StartContainer", id=container)
-        return self.daemon.pids()[container]
-
-
 @pytest.fixture
 def pods(daemon: Containerd, plugin: Process) -> Iterator[Pods]:
     made = Pods(daemon)
@@ -188,15 +40,6 @@ def pods(daemon: Containerd, plugin: Process) -> Iterator[Pods]:
         for pod in made.made:
             client.call("StopPodSandbox", id=pod)
             client.call("RemovePodSandbox", id=pod)
-
-
-def memory_limit(pid: int) -> int:
-    """Bytes, as the kernel has them for a process."""
-    lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
-    if V2:
-        return int(Path(f"/sys/fs/cgroup{lines[0].split(':', 2)[2]}/memory.max").read_text())
-    (place,) = (line.split(":", 2)[2] for line in lines if line.split(":")[1] == "memory")
-    return int(Path(f"/sys/fs/cgroup/memory{place}/memory.limit_in_bytes").read_text())
 
 
 def test_it_registers_and_says_how_far_it_reaches(plugin: Process, daemon: Containerd) -> None:

@@ -77,6 +77,8 @@ class Reference:
     def plain(self, message: Message, parsed: Any) -> Fields:
         made: Fields = {}
         for field in message.fields.values():
+            if field.skipped:
+                continue
             value = getattr(parsed, field.name)
             if field.key is not None:
                 pairs = {key: self.value(field.kind, value[key]) for key in value}
@@ -134,6 +136,8 @@ def canonical(message: Message, value: Fields) -> Fields:
         if name == UNKNOWN:
             continue
         field = message.by_name[name]
+        if field.skipped:
+            continue
         if isinstance(field.kind, Message) and field.key is not None:
             made[name] = {key: canonical(field.kind, one) for key, one in item.items()}
         elif isinstance(field.kind, Message) and field.repeated:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +102,8 @@ class BundleJudge:
         return self._profiles[name].seccomp
 
     def _host(self, spec: Spec, pod: Mapping[str, Any]) -> core.Host:
-        resolved = {}
-        for mount in spec.get("mounts", []):
-            source = mount.get("source", "")
-            if source.startswith("/") and not source.startswith("/proc/"):
-                resolved[source] = os.path.realpath(source)
+        sources = {mount.get("source", "") for mount in spec.get("mounts", []) if "/" in mount.get("source", "")}
+        resolved = {source: _leads_to(source) for source in sources}
         return core.Host(
             without=["selinux"], cgroup2=self.cgroup2, resolved=resolved, shared=_shared(spec, pod.get("linux", {}))
         )
@@ -128,10 +126,33 @@ def _shared(spec: Spec, pod: Mapping[str, Any]) -> list[str]:
 def _is_own(kind: str, path: str) -> bool:
     """Whether a path leads to the namespace of process 1, as far as this process can see either."""
     try:
-        one, other = Path(path).stat(), Path(f"/proc/1/ns/{_KINDS.get(kind, kind)}").stat()
+        return _inode(path) == _first(kind)
     except OSError:
         return False
-    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+
+
+@cache
+def _first(kind: str) -> tuple[int, int]:
+    return _inode(f"/proc/1/ns/{_KINDS.get(kind, kind)}")
+
+
+def _inode(path: str) -> tuple[int, int]:
+    found = os.stat(path)  # noqa: PTH116 - a Path costs more than the question, and this is asked for each container
+    return found.st_dev, found.st_ino
+
+
+def _leads_to(source: str) -> str:
+    """A path without symbolic links: what the kernel says of it, or where it is not there, what its parts lead to."""
+    try:
+        opened = os.open(source, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return os.path.realpath(source)
+    try:
+        return os.readlink(f"/proc/self/fd/{opened}")  # noqa: PTH115
+    except OSError:
+        return os.path.realpath(source)
+    finally:
+        os.close(opened)
 
 
 def _more_devices(asked: list[Spec], own: list[Spec]) -> list[str]:

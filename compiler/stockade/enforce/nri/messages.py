@@ -29,6 +29,10 @@ def _many(number: int, name: str, kind: str | Message) -> Field:
     return Field(number, name, kind, repeated=True)
 
 
+def _skipped(number: int, name: str, kind: str | Message, key: str | None = None) -> Field:
+    return Field(number, name, kind, repeated=key is None, key=key, skipped=True)
+
+
 def _optional(number: int, name: str, kind: str) -> Field:
     return Field(number, name, kind, wrapped=True)
 
@@ -184,10 +188,10 @@ CONTAINER = Message(
     _text(2, "pod_sandbox_id"),
     _text(3, "name"),
     _one(4, "state", "enum"),
-    _map(5, "labels"),
+    _skipped(5, "labels", "string", "string"),
     _map(6, "annotations"),
-    _texts(7, "args"),
-    _texts(8, "env"),
+    _skipped(7, "args", "string"),
+    _skipped(8, "env", "string"),
     _many(9, "mounts", MOUNT),
     _one(10, "hooks", HOOKS),
     _one(11, "linux", LINUX_CONTAINER),
@@ -217,12 +221,12 @@ POD = Message(
     _text(2, "name"),
     _text(3, "uid"),
     _text(4, "namespace"),
-    _map(5, "labels"),
+    _skipped(5, "labels", "string", "string"),
     _map(6, "annotations"),
     _text(7, "runtime_handler"),
     _one(8, "linux", LINUX_POD),
     _one(9, "pid", "uint32"),
-    _texts(10, "ips"),
+    _skipped(10, "ips", "string"),
 )
 
 # What a plugin may ask for.

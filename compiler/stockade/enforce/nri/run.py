@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shlex
@@ -86,6 +87,8 @@ def run(settings: Settings, environment: Mapping[str, str]) -> int:
     """Serve until told to stop or, launched by containerd, until it ends; raises CannotRun."""
     try:
         judge = load(settings.bundle, settings.select)
+        # What is there now stays: the collector need not look at it again while a container waits.
+        gc.freeze()
     except LoadError as error:
         raise CannotRun(3, str(error)) from error
     if settings.log:

@@ -32,10 +32,11 @@ class Field:
 
     `kind` is `int32`, `int64`, `uint32`, `uint64`, `bool`, `enum`, `string`, `bytes`, or a Message. A `key` makes it a
     map from that kind to `kind`. A `wrapped` one travels as a message whose only field, 1, is the value, so that zero
-    and absent differ; here it is the bare value.
+    and absent differ; here it is the bare value. What is `skipped` is jumped over when it arrives, for nobody asks for
+    it: a container's environment can be most of a message.
     """
 
-    __slots__ = ("empty", "key", "kind", "name", "number", "pair", "repeated", "wrapped")
+    __slots__ = ("empty", "key", "kind", "name", "number", "pair", "repeated", "skipped", "tag", "text", "wrapped")
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Field:
         repeated: bool = False,
         key: str | None = None,
         wrapped: bool = False,
+        skipped: bool = False,
     ) -> None:
         self.number = number
         self.name = name
@@ -53,7 +55,10 @@ class Field:
         self.repeated = repeated
         self.key = key
         self.wrapped = wrapped
+        self.skipped = skipped
         self.empty: Any = None if isinstance(kind, Message) else _EMPTY[kind]
+        self.tag = varint(number << 3 | (VARINT if kind in _RANGE and not (repeated or wrapped or key) else BYTES))
+        self.text = kind == "string" and not wrapped and key is None
         self.pair: Message | None = None
         if key is not None:
             self.pair = Message(f"{name} entry", Field(1, "key", key), Field(2, "value", kind))
@@ -64,7 +69,7 @@ class Field:
 class Message:
     """A kind of message: its name and its fields, by number."""
 
-    __slots__ = ("by_name", "fields", "name", "texts")
+    __slots__ = ("by_name", "fields", "name", "skips", "texts")
 
     def __init__(self, name: str, *fields: Field) -> None:
         self.name = name
@@ -74,8 +79,9 @@ class Message:
         self.texts = {
             field.number << 3 | BYTES: (field.name, field.repeated)
             for field in fields
-            if field.kind == "string" and field.pair is None and field.number < 16
+            if field.text and not field.skipped and field.number < 16
         }
+        self.skips = {field.number << 3 | BYTES for field in fields if field.skipped}
 
     def decode(self, data: bytes) -> Fields:
         """The message that `data` holds; raises WireError where it holds none."""
@@ -88,12 +94,21 @@ class Message:
     def encode(self, value: Mapping[str, Any]) -> bytes:
         """The bytes of a message, fields by number and maps by key; raises WireError for a value that does not fit."""
         out = bytearray()
+        by_name = self.by_name
         for name in value:
-            if name not in self.by_name and name != UNKNOWN:
+            if name not in by_name and name != UNKNOWN:
                 raise WireError(f"{self.name} has no field {name}")
         for field in self.fields.values():
-            if field.name in value:
-                _encode_field(self, field, value[field.name], out)
+            if field.name not in value:
+                continue
+            item = value[field.name]
+            if not field.text:
+                _encode_field(self, field, item, out)
+            elif field.repeated:
+                for one in item:
+                    out += field.tag + _text_value(self, field, one)
+            elif item:
+                out += field.tag + _text_value(self, field, item)
         return bytes(out)
 
 
@@ -125,9 +140,12 @@ def _length(data: bytes, at: int, end: int) -> tuple[int, int]:
 
 
 def _decode_into(message: Message, made: Fields, data: bytes, at: int, end: int) -> None:
-    fields, texts = message.fields, message.texts
+    fields, texts, skips = message.fields, message.texts, message.skips
     while at < end:
         tag = data[at]
+        if tag in skips:
+            _, at = _length(data, at + 1, end)
+            continue
         if tag in texts and at + 1 < end and data[at + 1] < 0x80 and (stop := at + 2 + data[at + 1]) <= end:
             name, repeated = texts[tag]
             try:
@@ -262,6 +280,8 @@ _EMPTY: dict[str, Any] = {**dict.fromkeys(_RANGE, 0), "bool": False, "string": "
 
 def varint(value: int) -> bytes:
     """A number of up to 64 bits, seven at a time."""
+    if value < 0x80:
+        return _SMALL[value]
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -270,29 +290,38 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
+_SMALL = [bytes([value]) for value in range(0x80)]
+
+
 def _encode_field(message: Message, field: Field, value: Any, out: bytearray) -> None:
     if field.key is not None:
         assert field.pair is not None
         for key in sorted(value):
             entry = field.pair.encode({"key": key, "value": value[key]})
-            out += varint(field.number << 3 | BYTES) + varint(len(entry)) + entry
+            out += field.tag + varint(len(entry)) + entry
     elif field.pair is not None:
         data = field.pair.encode({"value": value})
-        out += varint(field.number << 3 | BYTES) + varint(len(data)) + data
+        out += field.tag + varint(len(data)) + data
     elif not field.repeated:
         # Of a field that is neither a message nor repeated, the empty value is the absent one.
         if isinstance(field.kind, Message) or value:
-            out += varint(field.number << 3 | _wire(field)) + _value(message, field, value)
-    elif isinstance(field.kind, Message) or field.kind in ("string", "bytes"):
+            out += field.tag + _value(message, field, value)
+    elif isinstance(field.kind, Message) or field.kind == "bytes":
         for item in value:
-            out += varint(field.number << 3 | BYTES) + _value(message, field, item)
+            out += field.tag + _value(message, field, item)
     elif value:
         packed = b"".join(_value(message, field, item) for item in value)
-        out += varint(field.number << 3 | BYTES) + varint(len(packed)) + packed
+        out += field.tag + varint(len(packed)) + packed
 
 
-def _wire(field: Field) -> int:
-    return VARINT if not isinstance(field.kind, Message) and field.kind in _RANGE else BYTES
+def _text_value(message: Message, field: Field, value: Any) -> bytes:
+    if type(value) is not str:
+        raise WireError(f"{message.name}.{field.name}: {value!r} is no text")
+    try:
+        data = value.encode()
+    except UnicodeEncodeError as error:
+        raise WireError(f"{message.name}.{field.name}: {value!r} cannot be UTF-8") from error
+    return varint(len(data)) + data
 
 
 def _value(message: Message, field: Field, value: Any) -> bytes:
@@ -300,15 +329,10 @@ def _value(message: Message, field: Field, value: Any) -> bytes:
     if isinstance(kind, Message):
         # A part that is the same for every container is encoded once, and handed over as bytes.
         data = value if isinstance(value, bytes) else kind.encode(value)
+    elif kind == "string":
+        return _text_value(message, field, value)
     elif kind == "bytes":
         data = bytes(value)
-    elif kind == "string":
-        if not isinstance(value, str):
-            raise WireError(f"{message.name}.{field.name}: {value!r} is no text")
-        try:
-            data = value.encode()
-        except UnicodeEncodeError as error:
-            raise WireError(f"{message.name}.{field.name}: {value!r} cannot be UTF-8") from error
     else:
         low, high = _RANGE[kind]
         if not isinstance(value, int) or not low <= value < high:
