@@ -2,165 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
-from stockade.model.access import spell, words
-from stockade.model.action import (
-    ActionCase,
-    Layer,
-    Need,
-    NeedsAccess,
-    NeedsCapability,
-    NeedsDevice,
-    NeedsHostNamespace,
-    NeedsSyscall,
-)
-from stockade.model.container import ContainerType, Level
+from stockade.model.action import ActionCase, Layer
+from stockade.model.container import ContainerType
 from stockade.model.finding import Finding
-from stockade.model.host import PROCESS_ROLE, USER
-from stockade.model.names import STANDARD_DEVICES
 from stockade.model.policy import Policy
 from stockade.model.promise import ActionPromise
-from stockade.model.seccomp import Action
-from stockade.model.syscalls import numbers
-from stockade.seccomp.prove import spell_call, spell_verdict
-from stockade.seccomp.semantics import decide
-from stockade.selinux.text import context
+from stockade.prove.confined import Confined, Oracle, of_type, process_context
+from stockade.prove.needs import Answer, answers
 
-
-class Oracle(Protocol):
-    """Whoever decides about labels: libsepol on the compiled kernel policy."""
-
-    def allowed(self, scon: str, tcon: str, tclass: str) -> frozenset[str]:
-        """The permissions that a process of context `scon` has on an object of class `tclass` and context `tcon`."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One layer's answer to one need: `given` when the layer lets it pass, and why."""
-
-    layer: Layer
-    given: bool
-    reason: str
+__all__ = ["Answer", "Oracle", "Verdict", "action_promises", "decide", "decide_action", "process_context"]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """All answers to an action's needs; it succeeds only where every need is given."""
+    """All answers to an action's needs, one tuple for each way in which it could succeed.
 
-    answers: tuple[Answer, ...]
+    A layer stops a way by itself when it refuses any need of it. An action is held by as many layers as must be broken
+    before its weakest way is open.
+    """
+
+    ways: tuple[tuple[Answer, ...], ...]
+
+    @classmethod
+    def of(cls, *answers: Answer) -> Verdict:
+        """The verdict on something that can be done in one way."""
+        return cls((answers,))
+
+    @property
+    def weakest(self) -> tuple[Answer, ...]:
+        """The answers on the way that the fewest layers stop; of several the first."""
+        return min(self.ways, key=lambda way: len(refusing(way)))
 
     @property
     def allowed(self) -> bool:
-        """Whether some layer was asked, and none stops the action."""
-        return bool(self.answers) and all(answer.given for answer in self.answers)
+        """Whether some way is open: some layer was asked about it, and none stops it."""
+        return self.without(())
+
+    def without(self, layers: Iterable[Layer]) -> bool:
+        """Whether it would succeed with these layers taken away."""
+        gone = frozenset(layers)
+        return any(way and refusing(way) <= gone for way in self.ways)
 
     @property
     def stopping(self) -> tuple[Layer, ...]:
-        """The layers that stop it, each by itself."""
-        return tuple(sorted({answer.layer for answer in self.answers if not answer.given}))
+        """The layers that stop the weakest way, each by itself."""
+        return tuple(sorted(refusing(self.weakest)))
+
+
+def refusing(way: Iterable[Answer]) -> frozenset[Layer]:
+    """The layers that refuse something on a way."""
+    return frozenset(answer.layer for answer in way if not answer.given)
+
+
+def decide(confined: Confined, action: ActionCase, oracle: Oracle) -> Verdict:
+    """Whether a container confined so can do this, layer by layer."""
+    return Verdict(tuple(tuple(part for need in way for part in answers(confined, need, oracle)) for way in action.ways))
 
 
 def decide_action(policy: Policy, container: ContainerType, action: ActionCase, oracle: Oracle) -> Verdict:
-    """Whether a container of this type can do this, layer by layer."""
-    return Verdict(tuple(_answer(policy, container, need, oracle) for need in action.needs))
-
-
-def process_context(container: ContainerType, categories: int) -> str:
-    """The context of one container of a type, with an example pair of categories where each has its own.
-
-    `categories` is how many the policy has; of two there is one pair.
-    """
-    pair = "s0:c1,c2" if categories > 2 else "s0:c0.c1"
-    level = {Level.PAIR: pair, Level.ALL: f"s0-s0:c0.c{categories - 1}", Level.NONE: "s0"}[container.level]
-    return f"{USER}:{PROCESS_ROLE}:{container.domain}:{level}"
-
-
-def _answer(policy: Policy, container: ContainerType, need: Need, oracle: Oracle) -> Answer:
-    if isinstance(need, NeedsSyscall):
-        return _syscall(container, need)
-    if isinstance(need, NeedsCapability):
-        held = sorted(container.capabilities["permitted"] & set(need.names))
-        said = f"{', '.join(held)} held" if held else f"{' and '.join(need.names)} not held"
-        reason = f"{said} ({container.place('capabilities')})"
-        return Answer(Layer.CAPABILITIES, bool(held), reason)
-    if isinstance(need, NeedsAccess):
-        return _access(policy, container, need, oracle)
-    if isinstance(need, NeedsHostNamespace):
-        shared = need.kind in container.namespaces.host
-        reason = f"the {need.kind} namespace is {'the host' + chr(39) + 's' if shared else 'its own'}"
-        return Answer(Layer.NAMESPACES, shared, f"{reason} ({container.place('namespaces')})")
-    if isinstance(need, NeedsDevice):
-        given = _device(container, need)
-        shown = f"{need.kind} {need.major}:{need.minor} {need.access}"
-        reason = f"device {shown} is {'allowed' if given else 'not allowed'} ({container.place('devices')})"
-        return Answer(Layer.DEVICES, given, reason)
-    for key, paths in (("mask", container.masked), ("read-only", container.read_only)):
-        for path in paths:
-            if need.path == path or need.path.startswith(f"{path}/"):
-                return Answer(Layer.MOUNTS, False, f"{path} is {key} ({container.place(key)})")
-    return Answer(Layer.MOUNTS, True, f"{need.path} is neither masked nor read-only")
-
-
-def _syscall(container: ContainerType, need: NeedsSyscall) -> Answer:
-    """Given when any of the calls passes on any architecture the container runs on."""
-    args = tuple(need.arguments.get(index, 0) for index in range(6))
-    said: list[str] = []
-    for arch in container.architectures:
-        table = numbers(arch)
-        for call in need.calls:
-            if call not in table:
-                continue
-            verdict = decide(container.syscalls, arch, table[call], args)
-            shown = spell_call(arch, 0, table[call], args)
-            if verdict.action in (Action.ALLOW, Action.LOG):
-                return Answer(Layer.SECCOMP, True, f"{shown} passes ({container.place('syscalls')})")
-            said.append(f"{shown}: {spell_verdict(verdict)}")
-    shown = "; ".join(said[:2]) + (f" and {len(said) - 2} more" if len(said) > 2 else "")
-    return Answer(Layer.SECCOMP, False, f"{shown} ({container.place('syscalls')})")
-
-
-def _access(policy: Policy, container: ContainerType, need: NeedsAccess, oracle: Oracle) -> Answer:
-    """Given when the domain has all of the access to any one of the targets, constraints applied."""
-    source = process_context(container, policy.host.categories)
-    subjects = policy.host.subject_labels
-    contexts = {label: context(label, subjects) for label in sorted(need.targets)}
-    if need.itself:
-        contexts[container.domain] = source
-    wanted = spell(need.access)
-    for label, target in contexts.items():
-        if all(set(permissions) <= oracle.allowed(source, target, name) for name, permissions in wanted.items()):
-            return Answer(Layer.SELINUX, True, f"{container.domain} has {words(need.access, 2)} on {label}")
-    return Answer(Layer.SELINUX, False, f"{container.domain} has no {words(need.access, 2)} on {need.spelled}")
-
-
-def _device(container: ContainerType, need: NeedsDevice) -> bool:
-    if container.all_devices:
-        return True
-    if (need.kind, need.major, need.minor) in STANDARD_DEVICES.values():
-        return set(need.access) <= set("rw")  # what the compiled device rules give; making nodes is not among it
-    return any(
-        device.kind == need.kind
-        and device.major in (None, need.major)
-        and device.minor in (None, need.minor)
-        and set(need.access) <= set(device.access)
-        for device in container.devices
-    )
+    """Whether a container of this type can do this, layer by layer, as the source says."""
+    return decide(of_type(policy, container), action, oracle)
 
 
 def action_promises(policy: Policy, oracle: Oracle) -> Iterator[Finding]:
     """Promises on actions that do not hold, and container types that one leaves out although it is true of them."""
+    confined = {name: of_type(policy, container) for name, container in policy.containers.items()}
+    decided: dict[tuple[str, str], tuple[Layer, ...]] = {}
     for promise in policy.promises.values():
         if not isinstance(promise, ActionPromise):
             continue
         for container in policy.containers.values():
-            stops = {
-                name: decide_action(policy, container, policy.actions[name], oracle).stopping
-                for name in promise.actions
-            }
+            stops: dict[str, tuple[Layer, ...]] = {}
+            for name in promise.actions:
+                key = (container.name, name)
+                if key not in decided:
+                    decided[key] = decide(confined[container.name], policy.actions[name], oracle).stopping
+                stops[name] = decided[key]
             enough = all(len(layers) >= promise.layers for layers in stops.values())
             if container.name in promise.containers:
                 yield from _unkept(promise, container, stops)

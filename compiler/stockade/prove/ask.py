@@ -67,12 +67,12 @@ def ask(policy: Policy, table: Grants, oracle: Oracle, asked: Asked, question: s
         return decide_action(policy, _container(policy, asked), policy.actions[question], oracle)
     if match := _ACCESS.match(question):
         access = _wanted(policy.host, match[1], match[2])
-        return Verdict((_label(policy, table, oracle, asked, access, match[3], level),))
+        return Verdict.of(_label(policy, table, oracle, asked, access, match[3], level))
     if question.removeprefix("CAP_") in CAPABILITIES:
-        return Verdict(tuple(_capability(policy, table, asked, question.removeprefix("CAP_"))))
+        return Verdict.of(*_capability(policy, table, asked, question.removeprefix("CAP_")))
     call, arguments = call_arguments(question)
     if call in NAMES:
-        return Verdict((_syscall(_container(policy, asked), call, arguments),))
+        return Verdict.of(_syscall(_container(policy, asked), call, arguments))
     known = [*policy.actions, *policy.host.verbs, *NAMES, *CAPABILITIES]
     raise Unanswerable("action, VERB:OBJECT, capability or system call", question, known)
 

@@ -28,16 +28,16 @@ def ask_bundle(bundle: Bundle, who: str, question: str, level: str) -> Verdict:
     `who` is a container type, or a label for a question about labels.
     """
     if match := _ACCESS.match(question):
-        return Verdict((_label(bundle, who, match[1], match[2], match[3], level),))
+        return Verdict.of(_label(bundle, who, match[1], match[2], match[3], level))
     name = question.removeprefix("CAP_")
     if name in CAPABILITIES:
-        return Verdict((_capability(_spec(bundle, who), name),))
+        return Verdict.of(_capability(_spec(bundle, who), name))
     call, arguments = call_arguments(question)
     if call in NAMES:
         answers = tuple(_syscall(bundle, who, call, arguments))
         if not answers:
             raise Unanswerable(f"system call on the architectures that {who} has a filter for,", call, [])
-        return Verdict(answers)
+        return Verdict.of(*answers)
     raise Unanswerable("CLASS.PERMISSION:LABEL, capability or system call", question, [*CAPABILITIES, *NAMES])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stockade.model.host import Host
 from stockade.model.policy import Policy
 from stockade.source.container import ContainerBuilder
 from stockade.source.diagnostics import Diagnostics
@@ -37,7 +38,7 @@ def build(files: list[SourceFile]) -> Policy:
     _join(host, found, documents, report)
     resolved = host.build(found)
     promises = PromiseBuilder(host.scope, host.vocabulary, syscalls, types, report)
-    actions = promises.actions(by_kind["action"])
+    actions = promises.actions(by_kind["action"], _mount_points(resolved))
     promised = promises.promises(by_kind["promise"], actions)
     for domain in found.values():
         for promise in own_promises(domain, found, host.scope.universe("everything")):
@@ -60,6 +61,11 @@ def build(files: list[SourceFile]) -> Policy:
         complete=host.header.get("guards") == "derived",
         header=host.header.at,
     )
+
+
+def _mount_points(host: Host) -> set[str]:
+    """Where the host has file systems of their own, as far as its labels say."""
+    return {path for thing in host.objects.values() for path in (*thing.mount_points, *thing.context_mounts)}
 
 
 def _join(host: HostBuilder, found: dict[str, Domain], documents: dict[str, Map], report: Diagnostics) -> None:

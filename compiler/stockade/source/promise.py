@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-from stockade.model.action import (
-    ActionCase,
-    Need,
-    NeedsAccess,
-    NeedsCapability,
-    NeedsDevice,
-    NeedsHostNamespace,
-    NeedsSyscall,
-    NeedsWritablePath,
-)
+from stockade.model.action import ActionCase
 from stockade.model.container import ContainerType
 from stockade.model.host import Labels, Part
 from stockade.model.position import Position
 from stockade.model.promise import ActionPromise, LabelPromise, Promise, Waiver
+from stockade.source.action import ActionBuilder, items
 from stockade.source.diagnostics import Diagnostics
 from stockade.source.scope import Scope
 from stockade.source.syscalls import SyscallBuilder
 from stockade.source.verbs import Vocabulary
-from stockade.source.yaml import Map, Seq
+from stockade.source.yaml import Map
 
 
 class PromiseBuilder:
@@ -43,18 +34,9 @@ class PromiseBuilder:
         self.containers = containers
         self.report = report
 
-    def actions(self, documents: Iterable[Map]) -> dict[str, ActionCase]:
-        """Every action by name."""
-        found: dict[str, ActionCase] = {}
-        for body in documents:
-            name, at = body["action"], body.values_at["action"]
-            if name in found:
-                self.report.error(at, f"action `{name}` is declared twice", f"the first is at {found[name].at}")
-                continue
-            needs = tuple(self._need(need, place) for need, place in _items(body["needs"], at))
-            kept = tuple(need for need in needs if need is not None)
-            found[name] = ActionCase(name=name, seen_in=tuple(body["seen-in"]), needs=kept, why=body["why"], at=at)
-        return dict(sorted(found.items()))
+    def actions(self, documents: Iterable[Map], mounts: Iterable[str]) -> dict[str, ActionCase]:
+        """Every action by name; `mounts` are the host's mount points."""
+        return ActionBuilder(self.scope, self.vocabulary, self.syscalls, mounts, self.report).actions(documents)
 
     def promises(self, documents: Iterable[Map], actions: Mapping[str, ActionCase]) -> dict[str, Promise]:
         """Every promise by name."""
@@ -155,7 +137,7 @@ class PromiseBuilder:
             if key in clause:
                 self.report.error(clause.keys_at[key], f"`{key}` belongs to a promise on labels, not on an action")
         names = []
-        for name, place in _items(clause["action"], clause.values_at["action"]):
+        for name, place in items(clause["action"], clause.values_at["action"]):
             if name in actions:
                 names.append(name)
             else:
@@ -164,7 +146,7 @@ class PromiseBuilder:
             self.report.error(clause.at, "missing key `container`: the types that the promise speaks of")
             return None
         containers: set[str] = set()
-        for name, place in _items(clause["container"], clause.values_at["container"]):
+        for name, place in items(clause["container"], clause.values_at["container"]):
             if name == "all":
                 containers |= self.containers.keys()
             elif name in self.containers:
@@ -192,51 +174,3 @@ class PromiseBuilder:
             if name not in known:
                 self.report.unknown(excused.keys_at[name], "name", name, known)
         return dict(sorted(excused.items()))
-
-    def _need(self, body: Map, at: Position) -> Need | None:
-        match next(iter(body)):
-            case "capability":
-                return NeedsCapability(tuple(name for name, _ in _items(body["capability"], at)))
-            case "host-namespace":
-                return NeedsHostNamespace(body["host-namespace"])
-            case "writable-path":
-                return NeedsWritablePath(body["writable-path"])
-            case "device":
-                device = body["device"]
-                return NeedsDevice(device["type"], device["major"], device["minor"], device["access"])
-            case "selinux":
-                need: Map = body["selinux"]
-                access, _ = self.vocabulary.access(need)
-                labels = self.scope.labels(need["target"], need.values_at["target"], "everything")
-                members = frozenset().union(*(part.members for part in labels.parts))
-                return NeedsAccess(access, members, any(part.itself for part in labels.parts), str(labels))
-            case _:
-                return self._syscall(body, at)
-
-    def _syscall(self, body: Map, at: Position) -> Need | None:
-        calls: list[str] = []
-        for name, place in _items(body["syscall"], body.values_at["syscall"]):
-            calls.extend(self.syscalls.calls(name, place))
-        given: Map = body.get("with", Map(at))
-        meanings = []
-        for call in dict.fromkeys(calls):
-            arguments: dict[int, int] = {}
-            for key, value in given.items():
-                known = self.syscalls.argument(call, key, given.keys_at[key])
-                number = known and self.syscalls.number(call, key, known[1], value, given.values_at[key])
-                if known is None or number is None:
-                    return None
-                if known[0] in arguments:
-                    self.report.error(given.keys_at[key], f"`{key}` is given twice, by another name")
-                arguments[known[0]] = number
-            meanings.append((call, arguments))
-        for call, arguments in meanings:
-            if arguments != meanings[0][1]:
-                message = f"these arguments of `{call}` are not those of `{meanings[0][0]}`"
-                self.report.error(given.at, message, "write an action for each, or only calls with the same arguments")
-                return None
-        return NeedsSyscall(tuple(sorted(set(calls))), dict(sorted(meanings[0][1].items()))) if meanings else None
-
-
-def _items(value: Any, at: Position) -> list[tuple[Any, Position]]:
-    return list(zip(value, value.items_at, strict=True)) if isinstance(value, Seq) else [(value, at)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stockade.model.action import Layer
+from stockade.model.action import Abi, Aim, Categories, Layer, Reach, Use
 from stockade.model.names import CAPABILITIES, NAMESPACES
 from stockade.source.schemas.parts import (
     ACCESS_KEYS,
@@ -45,7 +45,7 @@ def promise() -> Schema:
             "only": {**body, "description": "those who alone may; nobody else ever does"},
             "at-least": {
                 "type": "string",
-                "pattern": "^[1-6] layers?$",
+                "pattern": "^[1-8] layers?$",
                 "description": "how many layers must each stop it, as in 2 layers",
             },
             "silent-on": excused,
@@ -74,49 +74,85 @@ def waiver() -> Schema:
     }
 
 
-def action() -> Schema:
-    """A document of `actions/`."""
-    target = closed(["target"], {**ACCESS_KEYS, "target": SET})
+def _needs() -> Schema:
+    """What an action may need of a layer, one key a need."""
+    target = closed(
+        [],
+        {
+            **ACCESS_KEYS,
+            "target": SET,
+            "own-files": {"const": True, "description": "the container's own files, with its categories"},
+            "categories": enum(Categories),
+        },
+    )
     target["anyOf"] = [{"required": ["may"]}, {"required": ["access"]}]
+    target["oneOf"] = [
+        {"title": "`target`", "required": ["target"], "not": {"required": ["own-files"]}},
+        {"title": "`own-files`", "required": ["own-files"], "not": {"required": ["target"]}},
+    ]
     arguments = {
         "type": "object",
         "minProperties": 1,
         "additionalProperties": either({"type": "integer"}, text("a constant by name")),
         "description": "the arguments of the call, by name; those left out are 0",
     }
-    need = either(
-        closed(["syscall"], {"syscall": one_or_more(name("any one of these calls")), "with": arguments}),
-        closed(["capability"], {"capability": one_or_more(enum(CAPABILITIES), "any one of these")}),
+    number = {"type": "integer", "minimum": 0}
+    access = {"type": "string", "pattern": "^(?=.)r?w?m?$", "description": "some of rwm, in this order"}
+    device = closed(
+        ["type", "major", "minor", "access"],
+        {"type": enum(["c", "b"]), "major": number, "minor": number, "access": access},
+    )
+    simple = [
+        closed(
+            ["syscall"],
+            {"syscall": one_or_more(name("any one of these calls")), "with": arguments, "abi": enum(Abi)},
+        ),
+        closed(
+            ["capability"],
+            {"capability": one_or_more(enum(CAPABILITIES), "any one of these"), "of": enum(["initial", "own"])},
+        ),
         closed(["selinux"], {"selinux": target}),
         closed(["host-namespace"], {"host-namespace": enum(NAMESPACES)}),
-        closed(
-            ["device"],
-            {
-                "device": closed(
-                    ["type", "major", "minor", "access"],
-                    {
-                        "type": enum(["c", "b"]),
-                        "major": {"type": "integer", "minimum": 0},
-                        "minor": {"type": "integer", "minimum": 0},
-                        "access": {
-                            "type": "string",
-                            "pattern": "^(?=.)r?w?m?$",
-                            "description": "some of rwm, in this order",
-                        },
-                    },
-                )
-            },
-        ),
+        closed(["device"], {"device": device}),
         closed(["writable-path"], {"writable-path": path()}),
-        description=f"what it needs of a layer: {', '.join(Layer)}",
-    )
+        closed(["readable-path"], {"readable-path": path()}),
+        closed(["mount-allows"], {"mount-allows": closed(["path", "use"], {"path": path(), "use": enum(Use)})}),
+        closed(["host-path"], {"host-path": closed(["path", "reach"], {"path": path(), "reach": enum(Reach)})}),
+        closed(["new-privileges"], {"new-privileges": {"const": True}}),
+        closed(["no-limit"], {"no-limit": text("a cgroup v2 file")}),
+    ]
+    said = f"what it needs of a layer: {', '.join(Layer)}"
+    several_needs = {"type": "array", "items": either(*simple, description=said), "minItems": 1}
+    choice = {"type": "array", "items": several_needs, "minItems": 1, "description": "any one of these lists of needs"}
+    need = either(*simple, closed(["any"], {"any": choice}), description=said)
+    return {"type": "array", "items": need, "minItems": 1, "description": "every one of these"}
+
+
+def action() -> Schema:
+    """A document of `actions/`."""
     return closed(
-        ["action", "why", "seen-in", "needs"],
+        ["action", "why", "aim", "seen-in", "needs", "try"],
         {
             "action": text("the action's name: lower case words joined by dashes", pattern=NAME),
             "why": WHY,
+            "aim": {**enum(Aim), "description": "whom it is aimed at"},
             "seen-in": several(text("where it was seen: a CVE, a paper, a guide")),
-            "needs": {"type": "array", "items": need, "minItems": 1, "description": "every one of these"},
+            "needs": _needs(),
+            "try": closed(
+                ["does"],
+                {
+                    "does": text("how the probe of this name tries it"),
+                    "reached": several(
+                        text("an error by name"), "errors that the kernel finds only after every permission"
+                    ),
+                    "absent": {
+                        "type": "object",
+                        "minProperties": 1,
+                        "additionalProperties": WHY,
+                        "description": "errors of a kernel that has no such thing, with the reason",
+                    },
+                },
+            ),
         },
         "something a container might try",
     )

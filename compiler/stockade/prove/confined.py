@@ -1,0 +1,133 @@
+"""How one container type is confined, as the evaluator of actions sees it: from the source, or from a bundle alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from stockade.bundle.manifest import BundleError
+from stockade.bundle.read import Bundle
+from stockade.model.container import ContainerType, Level
+from stockade.model.host import OBJECT_ROLE, PROCESS_ROLE, USER
+from stockade.model.policy import Policy
+from stockade.model.seccomp import Verdict
+from stockade.model.syscalls import ARCHITECTURES, NATIVE, numbers
+from stockade.oci.build import to_runtime_spec
+from stockade.seccomp.emulate import decode, run
+from stockade.seccomp.semantics import decide
+
+Filter = Callable[[str, str, Sequence[int], bool], Verdict]
+"""(architecture, call, six arguments, whether by its x32 number) -> the filter's verdict."""
+
+
+class Oracle(Protocol):
+    """Whoever decides about labels: libsepol on the compiled kernel policy."""
+
+    def allowed(self, scon: str, tcon: str, tclass: str) -> frozenset[str]:
+        """The permissions that a process of context `scon` has on an object of class `tclass` and context `tcon`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Confined:
+    """One container type with an example pair of categories.
+
+    `spec` are its runtime-spec parts, `context` its processes' label, `files` that of its own files, `subjects` the
+    labels of processes; `other` is the level of another container. `place` says where a key of the type was said.
+    """
+
+    name: str
+    spec: Mapping[str, Any]
+    architectures: tuple[str, ...]
+    filter: Filter
+    context: str
+    files: str
+    subjects: frozenset[str]
+    other: str
+    place: Callable[[str], str]
+
+    @property
+    def domain(self) -> str:
+        """The SELinux type of its processes."""
+        return self.context.split(":")[2]
+
+    @property
+    def level(self) -> str:
+        """The level that files of its own have: the pair of categories, or the lowest of its range."""
+        return self.files.split(":", 3)[3]
+
+
+def levels(level: Level, categories: int) -> tuple[str, str, str]:
+    """(of processes, of their files, of another container) for one container of a type, by way of example.
+
+    `categories` is how many the policy has; of two there is one pair, and of three no second.
+    """
+    pair = "s0:c1,c2" if categories > 2 else "s0:c0.c1"
+    other = "s0:c3,c4" if categories > 4 else "s0:c0"
+    match level:
+        case Level.PAIR:
+            return pair, pair, other
+        case Level.ALL:
+            return f"s0-s0:c0.c{categories - 1}", "s0", other
+        case Level.NONE:
+            return "s0", "s0", other
+
+
+def process_context(container: ContainerType, categories: int) -> str:
+    """The context of one container of a type, with an example pair of categories where each has its own."""
+    return f"{USER}:{PROCESS_ROLE}:{container.domain}:{levels(container.level, categories)[0]}"
+
+
+def of_type(policy: Policy, container: ContainerType) -> Confined:
+    """A container type as its source says."""
+    of_process, of_files, other = levels(container.level, policy.host.categories)
+
+    def answer(arch: str, call: str, args: Sequence[int], x32: bool) -> Verdict:
+        number = numbers("x32" if x32 else arch)[call]
+        return decide(container.syscalls, arch, number, args, container.architectures)
+
+    return Confined(
+        name=container.name,
+        spec=to_runtime_spec(container),
+        architectures=container.architectures,
+        filter=answer,
+        context=f"{USER}:{PROCESS_ROLE}:{container.domain}:{of_process}",
+        files=f"{USER}:{OBJECT_ROLE}:{container.files}:{of_files}",
+        subjects=policy.host.subject_labels,
+        other=other,
+        place=lambda key: f" ({container.place(key)})",
+    )
+
+
+def of_bundle(bundle: Bundle, name: str, subjects: frozenset[str], categories: int) -> Confined:
+    """A container type as its compiled artefacts say; `subjects` and `categories` are those of the kernel policy."""
+    folder = f"containers/{name}"
+    spec: dict[str, Any] = json.loads(bundle.bytes(f"{folder}/oci.json"))
+    listed = {entry.path for entry in bundle.manifest.entries}
+    programs = {
+        arch: decode(bundle.bytes(f"{folder}/seccomp.{arch}.bpf"))
+        for arch in NATIVE
+        if f"{folder}/seccomp.{arch}.bpf" in listed
+    }
+    if not programs:
+        raise BundleError(folder, "no seccomp filter for any architecture")
+
+    def answer(arch: str, call: str, args: Sequence[int], x32: bool) -> Verdict:
+        number = numbers("x32" if x32 else arch)[call]
+        return run(programs[arch], ARCHITECTURES[arch].token, number, args)[0]
+
+    level = Level(spec["annotations"]["io.stockade.level"])
+    of_process, of_files, other = levels(level, categories)
+    return Confined(
+        name=name,
+        spec=spec,
+        architectures=tuple(programs),
+        filter=answer,
+        context=f"{':'.join(spec['process']['selinuxLabel'].split(':')[:3])}:{of_process}",
+        files=f"{':'.join(spec['linux']['mountLabel'].split(':')[:3])}:{of_files}",
+        subjects=subjects,
+        other=other,
+        place=lambda key: "",
+    )
