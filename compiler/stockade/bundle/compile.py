@@ -8,6 +8,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from stockade.bundle import actions
 from stockade.bundle.summary import summary
 from stockade.bundle.write import Artefact
 from stockade.model.container import ContainerType
@@ -82,6 +83,7 @@ def compile_policy(policy: Policy, jobs: int = 2, policy_version: int = POLICY_V
             Artefact("host/mount_contexts", contract.mount_contexts(policy.host), TEXT),
             Artefact("host/tmpfiles.conf", contract.tmpfiles(policy.host), TEXT),
             Artefact("host/lxc_contexts", contract.lxc_contexts(policy), TEXT),
+            Artefact(actions.PATH, actions.to_json(policy), JSON),
             Artefact("host/container_labels.json", contract.container_labels(policy), JSON),
         ]
         for container in types:

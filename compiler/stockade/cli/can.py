@@ -15,6 +15,7 @@ from stockade.source.files import read_files
 
 if TYPE_CHECKING:
     from stockade.prove.actions import Verdict
+    from stockade.prove.needs import Answer as LayerAnswer
 
 
 @click.command()
@@ -30,8 +31,8 @@ def command(who: str, action: str, policy: Path | None, level: str, form: str) -
     (`modify:private`), a class, permission and object (`file.write:private`), a capability (`SYS_ADMIN`), or a system
     call (`mount`, `socket(family=ALG)`). Ends with 0 when it is allowed and 1 when it is denied.
 
-    POLICY is a policy folder or a bundle. A bundle knows labels, classes, capabilities and system calls, but not the
-    names of the policy.
+    POLICY is a policy folder or a bundle. A bundle knows actions, labels, classes, capabilities and system calls, but
+    not the names of the policy.
 
     A container is asked about with an example pair of categories, c1 and c2; --level says which the object has.
 
@@ -63,18 +64,25 @@ def command(who: str, action: str, policy: Path | None, level: str, form: str) -
                 "who": who,
                 "action": action,
                 "allowed": verdict.allowed,
-                "layers": [{"layer": a.layer, "allowed": a.given, "reason": a.reason} for a in verdict.answers],
+                "layers": [_answer(answer) for answer in verdict.weakest],
+                "ways": [[_answer(answer) for answer in way] for way in verdict.ways],
                 "stoppedBy": list(verdict.stopping),
             }
         )
     else:
         table(
             ("layer", "verdict", "reason"),
-            [(a.layer, "allows" if a.given else "denies", a.reason) for a in verdict.answers],
+            [(a.layer, "allows" if a.given else "denies", a.reason) for a in verdict.weakest],
         )
+        if len(verdict.ways) > 1:
+            text(f"that is the way that the fewest layers stop, of {len(verdict.ways)} ways to try it")
         stopping = f" by {len(verdict.stopping)} layers" if len(verdict.stopping) > 1 else ""
         text(f"{who}: {action} is {'allowed' if verdict.allowed else 'denied' + stopping}")
     return Answer.YES if verdict.allowed else Answer.NO
+
+
+def _answer(answer: LayerAnswer) -> dict[str, object]:
+    return {"layer": answer.layer, "allowed": answer.given, "reason": answer.reason}
 
 
 def _ask_source(folder: Path, who: str, action: str, level: str) -> Verdict:

@@ -14,6 +14,7 @@ COMMANDS: dict[str, str] = {
     "build": "Compile a policy, prove the result, and write the bundle.",
     "check": "Compile and prove a policy without writing anything.",
     "can": "Say whether WHO may do ACTION, layer by layer, and why.",
+    "matrix": "Say how many layers stop each action in each container type.",
     "diff": "Say what one filter or profile allows that another does not, with a witness each.",
     "seccomp": "Compile a seccomp profile, run a filter, or say what either allows.",
     "import": "Turn what others have into a container type.",

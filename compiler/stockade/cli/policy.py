@@ -82,6 +82,7 @@ def prove(folder: Path, files: list[SourceFile], jobs: int, form: str, policy_ve
     from stockade.bundle.compile import POLICY_VERSION, CompileError, compile_policy
     from stockade.model.grants import grants
     from stockade.oci.build import OciError
+    from stockade.prove.matrix import with_rows
     from stockade.prove.policy import action_findings, artefact_faults, source_findings
     from stockade.seccomp.oci import NotRepresentable
     from stockade.selinux.binary import BinaryError
@@ -100,8 +101,10 @@ def prove(folder: Path, files: list[SourceFile], jobs: int, form: str, policy_ve
         raise refuse(findings, texts, folder, form)
     try:
         compiled = compile_policy(policy, jobs, policy_version or POLICY_VERSION)
-        if findings := action_findings(policy, compiled):
+        matrix, findings = action_findings(policy, compiled)
+        if findings:
             raise refuse(findings, texts, folder, form)
+        compiled = with_rows(compiled, matrix)
         faults = list(artefact_faults(policy, table, compiled))
     except NotRepresentable as error:
         raise Stop(str(error), Answer.NO) from error

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stockade.model.action import ActionCase, Layer
 from stockade.model.container import ContainerType
-from stockade.model.finding import Finding
 from stockade.model.policy import Policy
-from stockade.model.promise import ActionPromise
 from stockade.prove.confined import Confined, Oracle, of_type, process_context
 from stockade.prove.needs import Answer, answers
 
-__all__ = ["Answer", "Oracle", "Verdict", "action_promises", "decide", "decide_action", "process_context"]
+__all__ = ["Answer", "Oracle", "Verdict", "decide", "decide_action", "process_context"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,43 +63,3 @@ def decide(confined: Confined, action: ActionCase, oracle: Oracle) -> Verdict:
 def decide_action(policy: Policy, container: ContainerType, action: ActionCase, oracle: Oracle) -> Verdict:
     """Whether a container of this type can do this, layer by layer, as the source says."""
     return decide(of_type(policy, container), action, oracle)
-
-
-def action_promises(policy: Policy, oracle: Oracle) -> Iterator[Finding]:
-    """Promises on actions that do not hold, and container types that one leaves out although it is true of them."""
-    confined = {name: of_type(policy, container) for name, container in policy.containers.items()}
-    decided: dict[tuple[str, str], tuple[Layer, ...]] = {}
-    for promise in policy.promises.values():
-        if not isinstance(promise, ActionPromise):
-            continue
-        for container in policy.containers.values():
-            stops: dict[str, tuple[Layer, ...]] = {}
-            for name in promise.actions:
-                key = (container.name, name)
-                if key not in decided:
-                    decided[key] = decide(confined[container.name], policy.actions[name], oracle).stopping
-                stops[name] = decided[key]
-            enough = all(len(layers) >= promise.layers for layers in stops.values())
-            if container.name in promise.containers:
-                yield from _unkept(promise, container, stops)
-            elif container.name in promise.silent_on:
-                if enough:
-                    message = f"promise `{promise.name}` is silent on `{container.name}`, of which it is true"
-                    yield Finding(promise.at, message, "take it out of `silent-on` and name it")
-            elif enough:
-                yield Finding(
-                    promise.who_at,
-                    f"promise `{promise.name}` leaves out `{container.name}`, of which it is true",
-                    f"name `{container.name}` too, or say under `silent-on` why not",
-                )
-
-
-def _unkept(promise: ActionPromise, container: ContainerType, stops: dict[str, tuple[Layer, ...]]) -> Iterator[Finding]:
-    for name, layers in stops.items():
-        if len(layers) < promise.layers:
-            stopping = f"only {', '.join(layers)} would stop it" if layers else "no layer stops it"
-            yield Finding(
-                container.at,
-                f"breaks promise `{promise.name}`: `{container.name}` and `{name}`: {stopping}",
-                f"promised at {promise.at} with at least {promise.layers}: {promise.why}",
-            )

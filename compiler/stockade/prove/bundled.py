@@ -7,14 +7,16 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from stockade.bundle.actions import catalogue
 from stockade.bundle.manifest import BundleError
 from stockade.bundle.read import Bundle
 from stockade.model.action import Layer
 from stockade.model.names import CAPABILITIES
 from stockade.model.seccomp import Action
 from stockade.model.syscalls import ARCHITECTURES, NAMES, NATIVE, numbers
-from stockade.prove.actions import Answer, Verdict
+from stockade.prove.actions import Answer, Verdict, decide
 from stockade.prove.ask import Unanswerable, call_arguments
+from stockade.prove.matrix import confined_in
 from stockade.seccomp.emulate import run
 from stockade.seccomp.prove import spell_call, spell_verdict
 from stockade.selinux.libsepol import Decisions, UnknownName
@@ -23,12 +25,17 @@ _ACCESS = re.compile(r"([a-z0-9_]+)\.([a-z0-9_]+):([a-z0-9_]+)\Z")
 
 
 def ask_bundle(bundle: Bundle, who: str, question: str, level: str) -> Verdict:
-    """What the artefacts answer: `CLASS.PERMISSION:LABEL`, a capability or a system call. Raises Unanswerable.
+    """What the artefacts answer: an action, `CLASS.PERMISSION:LABEL`, a capability or a system call. Raises Unanswerable.
 
     `who` is a container type, or a label for a question about labels.
     """
     if match := _ACCESS.match(question):
         return Verdict.of(_label(bundle, who, match[1], match[2], match[3], level))
+    known = catalogue(bundle)
+    if question in known.actions:
+        _spec(bundle, who)
+        with Decisions(kernel_policy(bundle)[1]) as oracle:
+            return decide(confined_in(bundle, known, who), known.actions[question], oracle)
     name = question.removeprefix("CAP_")
     if name in CAPABILITIES:
         return Verdict.of(_capability(_spec(bundle, who), name))
@@ -38,7 +45,8 @@ def ask_bundle(bundle: Bundle, who: str, question: str, level: str) -> Verdict:
         if not answers:
             raise Unanswerable(f"system call on the architectures that {who} has a filter for,", call, [])
         return Verdict.of(*answers)
-    raise Unanswerable("CLASS.PERMISSION:LABEL, capability or system call", question, [*CAPABILITIES, *NAMES])
+    names = [*known.actions, *CAPABILITIES, *NAMES]
+    raise Unanswerable("action, CLASS.PERMISSION:LABEL, capability or system call", question, names)
 
 
 def kernel_policy(bundle: Bundle) -> tuple[str, bytes]:

@@ -10,11 +10,12 @@ from stockade.model.grants import Grants
 from stockade.model.policy import Policy
 from stockade.model.seccomp import SyscallPolicy
 from stockade.oci.prove import prove_oci as prove_spec
-from stockade.prove.actions import action_promises
+from stockade.prove.kept import action_promises
 from stockade.prove.binary import disagreements
 from stockade.prove.containers import loose_layers, unknown_options, widenings
 from stockade.prove.contract import contract_faults, contract_findings
 from stockade.prove.labels import broken_promises, incomplete_promises
+from stockade.prove.matrix import Matrix, policy_matrix
 from stockade.prove.mutation import stale_waivers, unguarded
 from stockade.seccomp.emulate import BadProgram
 from stockade.seccomp.prove import Disagreement, prove_filter
@@ -43,10 +44,11 @@ def statement_findings(policy: Policy, table: Grants) -> list[Finding]:
     ]
 
 
-def action_findings(policy: Policy, compiled: Compiled) -> list[Finding]:
-    """Promises on actions that do not hold, decided on the compiled kernel policy."""
+def action_findings(policy: Policy, compiled: Compiled) -> tuple[Matrix, list[Finding]]:
+    """Every action in every type, decided on the compiled kernel policy, and the promises on them that do not hold."""
     with Decisions(compiled.kernel_policy) as oracle:
-        return list(action_promises(policy, oracle))
+        matrix = policy_matrix(policy, oracle)
+    return matrix, list(action_promises(policy, matrix))
 
 
 def artefact_faults(policy: Policy, table: Grants, compiled: Compiled) -> Iterator[str]:

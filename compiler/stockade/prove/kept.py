@@ -1,0 +1,45 @@
+"""Promises on actions: that they hold, and that they leave out no container type of which they are true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stockade.model.action import Layer
+from stockade.model.container import ContainerType
+from stockade.model.finding import Finding
+from stockade.model.policy import Policy
+from stockade.model.promise import ActionPromise
+from stockade.prove.matrix import Matrix
+
+
+def action_promises(policy: Policy, matrix: Matrix) -> Iterator[Finding]:
+    """Promises on actions that do not hold, and container types that one leaves out although it is true of them."""
+    for promise in policy.promises.values():
+        if not isinstance(promise, ActionPromise):
+            continue
+        for container in policy.containers.values():
+            stops = {name: matrix.verdicts[name, container.name].stopping for name in promise.actions}
+            enough = all(len(layers) >= promise.layers for layers in stops.values())
+            if container.name in promise.containers:
+                yield from _unkept(promise, container, stops)
+            elif container.name in promise.silent_on:
+                if enough:
+                    message = f"promise `{promise.name}` is silent on `{container.name}`, of which it is true"
+                    yield Finding(promise.at, message, "take it out of `silent-on` and name it")
+            elif enough:
+                yield Finding(
+                    promise.who_at,
+                    f"promise `{promise.name}` leaves out `{container.name}`, of which it is true",
+                    f"name `{container.name}` too, or say under `silent-on` why not",
+                )
+
+
+def _unkept(promise: ActionPromise, container: ContainerType, stops: dict[str, tuple[Layer, ...]]) -> Iterator[Finding]:
+    for name, layers in stops.items():
+        if len(layers) < promise.layers:
+            stopping = f"only {', '.join(layers)} would stop it" if layers else "no layer stops it"
+            yield Finding(
+                container.at,
+                f"breaks promise `{promise.name}`: `{container.name}` and `{name}`: {stopping}",
+                f"promised at {promise.at} with at least {promise.layers}: {promise.why}",
+            )

@@ -1,0 +1,85 @@
+"""Every action in every container type: how many layers stop it, and which; from a policy or from a bundle alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from stockade.bundle.actions import Catalogue, catalogue
+from stockade.bundle.compile import Compiled
+from stockade.bundle.read import Bundle
+from stockade.model.action import ESCAPES, ActionCase
+from stockade.model.policy import Policy
+from stockade.prove.actions import Verdict, decide
+from stockade.prove.confined import Confined, Oracle, of_bundle, of_type
+
+_COUNT = {0: "stopped by nothing", 1: "stopped by one layer", 2: "stopped by two layers", 3: "stopped by three layers"}
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Verdicts by action and container type, both sorted by name."""
+
+    types: tuple[str, ...]
+    actions: Mapping[str, ActionCase]
+    verdicts: Mapping[tuple[str, str], Verdict]
+
+    def layers(self, action: str, container: str) -> int:
+        """How many layers must be broken before a container of this type can do this."""
+        return len(self.verdicts[action, container].stopping)
+
+    def held(self, container: str, layers: int) -> tuple[int, int]:
+        """(escapes that at least `layers` layers stop, all escapes) for one type."""
+        escapes = [name for name, action in self.actions.items() if action.aim in ESCAPES]
+        return sum(self.layers(name, container) >= layers for name in escapes), len(escapes)
+
+
+def _matrix(actions: Mapping[str, ActionCase], types: Mapping[str, Confined], oracle: Oracle) -> Matrix:
+    verdicts = {
+        (action.name, name): decide(confined, action, oracle)
+        for action in actions.values()
+        for name, confined in types.items()
+    }
+    return Matrix(tuple(sorted(types)), dict(sorted(actions.items())), verdicts)
+
+
+def policy_matrix(policy: Policy, oracle: Oracle) -> Matrix:
+    """The matrix of a policy as its source says; `oracle` decides about labels."""
+    types = {name: of_type(policy, container) for name, container in policy.containers.items()}
+    return _matrix(policy.actions, types, oracle)
+
+
+def bundle_matrix(bundle: Bundle, oracle: Oracle) -> Matrix:
+    """The matrix of a bundle as its artefacts say. BundleError."""
+    known = catalogue(bundle)
+    return _matrix(known.actions, {name: confined_in(bundle, known, name) for name in bundle.types}, oracle)
+
+
+def confined_in(bundle: Bundle, known: Catalogue, name: str) -> Confined:
+    """One container type of a bundle. BundleError."""
+    return of_bundle(bundle, name, known.subjects, known.categories)
+
+
+def with_rows(compiled: Compiled, matrix: Matrix) -> Compiled:
+    """The same artefacts with each type's row of the matrix at the end of its `summary.md`."""
+    paths = {f"containers/{name}/summary.md": name for name in matrix.types}
+    artefacts = [
+        replace(artefact, content=artefact.content + row(matrix, paths[artefact.path]))
+        if artefact.path in paths
+        else artefact
+        for artefact in compiled.artefacts
+    ]
+    return replace(compiled, artefacts=tuple(artefacts))
+
+
+def row(matrix: Matrix, container: str) -> bytes:
+    """One type's row, as a section for a person: the actions by how many layers stop them, fewest first."""
+    held, escapes = matrix.held(container, 2)
+    lines = ["", "## What it could try", ""]
+    lines += [f"Of {escapes} ways to reach the kernel, the host or a neighbour, two layers or more stop {held}.", ""]
+    by_layers: dict[int, list[str]] = {}
+    for name in matrix.actions:
+        by_layers.setdefault(matrix.layers(name, container), []).append(name)
+    for layers, names in sorted(by_layers.items()):
+        lines.append(f"- {_COUNT.get(layers, f'stopped by {layers} layers')}: {', '.join(names)}")
+    return ("\n".join(lines) + "\n").encode()
