@@ -33,6 +33,7 @@ bench: install-test ## measure the figures that the README quotes
 # The manifest stays out of profiles/: it names the compiler, and so would differ after every change of code.
 profiles: all ## compile the shipped policy into profiles/, to be committed with a policy change
 	@rm -rf profiles && mkdir profiles && cp -r build/host build/containers profiles/
+	@$(VENV)/stockade matrix build --format svg -o docs/pictures/matrix.svg
 
 fresh: all ## fail when profiles/ is not what the shipped policy compiles to
 	@diff -r -x manifest.json build profiles || { \

@@ -80,6 +80,8 @@ def test_a_question_about_nothing_is_wrong_usage(
         ("runtime_t", "process.transition:web_t", "s0", 0, "allowed by a rule"),
         ("web", "SYS_ADMIN", "s0", 1, "has not CAP_SYS_ADMIN"),
         ("bootstrap", "SYS_ADMIN", "s0", 0, "has CAP_SYS_ADMIN"),
+        ("web", "mount-file-system", "s0", 1, "denied by 3 layers"),
+        ("admin", "mount-file-system", "s0", 0, "is allowed"),
         ("web", "mount", "s0", 1, "errno 1"),
         ("web", "socket(family=INET6)", "s0", 0, "instructions of containers/web/seccomp.x86_64.bpf"),
     ],
@@ -116,4 +118,6 @@ def test_json_is_one_document_with_every_layer(capsys: pytest.CaptureFixture[str
     assert answer == 1
     assert document["allowed"] is False
     assert document["stoppedBy"] == ["capabilities", "seccomp", "selinux"]
-    assert [entry["layer"] for entry in document["layers"]] == ["seccomp", "capabilities", "selinux"]
+    assert [entry["layer"] for entry in document["layers"]] == ["capabilities", "selinux", "seccomp", "selinux"]
+    assert len(document["ways"]) == 2
+    assert document["ways"][0] == document["layers"]

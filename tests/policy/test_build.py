@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "policy"
 TYPES = ("admin", "batch", "bootstrap", "control", "database", "ordinary", "web")
 HOST = (
-    "host/container_labels.json", "host/file_contexts", "host/lxc_contexts", "host/mount_contexts", "host/policy.31",
-    "host/policy.cil", "host/tmpfiles.conf",
+    "host/actions.json", "host/container_labels.json", "host/file_contexts", "host/lxc_contexts",
+    "host/mount_contexts", "host/policy.31", "host/policy.cil", "host/tmpfiles.conf",
 )  # fmt: skip
 PER_TYPE = (
     "oci.json", "seccomp.aarch64.bpf", "seccomp.json", "seccomp.x86_64.bpf", "selinux.cil", "selinux.fc", "selinux.pp",

@@ -10,8 +10,9 @@ from stockade.bundle.compile import Compiled
 from stockade.model.policy import Policy
 from stockade.model.position import Position
 from stockade.model.promise import ActionPromise, LabelPromise
-from stockade.prove.actions import action_promises
+from stockade.prove.kept import action_promises
 from stockade.prove.labels import names_of
+from stockade.prove.matrix import policy_matrix
 from stockade.selinux.libsepol import Decisions
 from stockade.source.load import build
 from stockade.source.yaml import Map, Seq
@@ -100,7 +101,8 @@ def test_every_container_of_every_action_promise(source: Source, policy: Policy,
             for edit in alone:
                 survivors += [edit.what] if (edit.at.file, edit.at.line) not in _faults(source, edit) else []
             rest = [edit for edit, last in edits if not last]
-            lines = lines_of(list(action_promises(build(source.mutant(*rest)), oracle)))
+            mutant = build(source.mutant(*rest))
+            lines = lines_of(list(action_promises(mutant, policy_matrix(mutant, oracle))))
             survivors += [edit.what for edit in rest if (edit.at.file, edit.at.line) not in lines]
     assert survivors == []
     assert count > 50

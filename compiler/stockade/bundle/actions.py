@@ -1,4 +1,4 @@
-"""`host/actions.json`: every action with its needs in the kernel's own names, for whoever has a bundle and no source."""
+"""`host/actions.json`: every action with its needs in the kernel's own names, for whoever has no source."""
 
 from __future__ import annotations
 

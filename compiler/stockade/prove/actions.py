@@ -57,7 +57,9 @@ def refusing(way: Iterable[Answer]) -> frozenset[Layer]:
 
 def decide(confined: Confined, action: ActionCase, oracle: Oracle) -> Verdict:
     """Whether a container confined so can do this, layer by layer."""
-    return Verdict(tuple(tuple(part for need in way for part in answers(confined, need, oracle)) for way in action.ways))
+    return Verdict(
+        tuple(tuple(part for need in way for part in answers(confined, need, oracle)) for way in action.ways)
+    )
 
 
 def decide_action(policy: Policy, container: ContainerType, action: ActionCase, oracle: Oracle) -> Verdict:

@@ -25,9 +25,9 @@ _ACCESS = re.compile(r"([a-z0-9_]+)\.([a-z0-9_]+):([a-z0-9_]+)\Z")
 
 
 def ask_bundle(bundle: Bundle, who: str, question: str, level: str) -> Verdict:
-    """What the artefacts answer: an action, `CLASS.PERMISSION:LABEL`, a capability or a system call. Raises Unanswerable.
+    """What the artefacts answer: an action, `CLASS.PERMISSION:LABEL`, a capability or a system call.
 
-    `who` is a container type, or a label for a question about labels.
+    `who` is a container type, or a label for a question about labels. Raises Unanswerable.
     """
     if match := _ACCESS.match(question):
         return Verdict.of(_label(bundle, who, match[1], match[2], match[3], level))

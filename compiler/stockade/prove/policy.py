@@ -10,10 +10,10 @@ from stockade.model.grants import Grants
 from stockade.model.policy import Policy
 from stockade.model.seccomp import SyscallPolicy
 from stockade.oci.prove import prove_oci as prove_spec
-from stockade.prove.kept import action_promises
 from stockade.prove.binary import disagreements
 from stockade.prove.containers import loose_layers, unknown_options, widenings
 from stockade.prove.contract import contract_faults, contract_findings
+from stockade.prove.kept import action_promises
 from stockade.prove.labels import broken_promises, incomplete_promises
 from stockade.prove.matrix import Matrix, policy_matrix
 from stockade.prove.mutation import stale_waivers, unguarded

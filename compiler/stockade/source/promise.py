@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from stockade.model.action import ActionCase
 from stockade.model.container import ContainerType
 from stockade.model.host import Labels, Part
-from stockade.model.position import Position
 from stockade.model.promise import ActionPromise, LabelPromise, Promise, Waiver
 from stockade.source.action import ActionBuilder, items
 from stockade.source.diagnostics import Diagnostics
