@@ -171,9 +171,9 @@ def test_random_profiles_come_back(said: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("said", "note"),
     [
-        (profile(entry("read", "KILL")), "EPERM instead of kill-thread, which the language does not say: `read`"),
-        (profile(default="KILL"), "EPERM instead of kill-thread, which the language does not say: what no"),
-        (profile(entry("read", "LOG")), "denied: `read`, which the profile answers by log"),
+        (profile(default="KILL"), "EPERM instead of kill-thread, which cannot be said here: what no"),
+        (profile(entry("socket", "LOG")), "EPERM instead of log, which cannot be said here: `socket`"),
+        (profile(entry("read", "NOTIFY")), "EPERM instead of notify, which cannot be said here: `read`"),
         (profile(entry("socket", "ALLOW", arg(0, "LE", 7))), "denied: sockets of families without a name here: 0, 7"),
         (profile(entry("_llseek")), "left out: 1 calls that x86_64 and aarch64 do not have"),
         (profile(), "ENOSYS instead of errno 1 for calls that are not known yet"),
@@ -218,6 +218,22 @@ def test_what_goes_wrong(
     assert main(["import", "seccomp", *words]) == code
     out, err = capfd.readouterr()
     assert out == "" and message in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("action", "line"),
+    [
+        ("KILL_PROCESS", "{call: [read], action: kill-process, why: as in the imported profile}"),
+        ("KILL", "{call: [read], action: kill-thread, why: as in the imported profile}"),
+        ("TRAP", "{call: [read], action: trap, why: as in the imported profile}"),
+        ("LOG", "{call: [read], action: log, why: as in the imported profile}"),
+    ],
+)
+def test_an_action_comes_back_as_it_is(action: str, line: str) -> None:
+    said = profile(entry("read", action))
+    policy, notes, text = emitted(said)
+    assert line in text and not any("read" in note for note in notes)
+    assert_equal(policy, read_profile(encoded(said), NATIVE).policy, NATIVE)
 
 
 def test_the_name_comes_from_the_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -112,6 +112,7 @@ def test_libseccomp_makes_the_policy_of_the_profile(arch: str, optimize: int) ->
     prove_filter(as_libseccomp_sees(TYPICAL), arch, through_libseccomp(profile, [arch], optimize))
 
 
+LISTENER = "/run/agent"
 TOGETHER = ("x86_64", "i386", "x32", "aarch64", "arm")
 WIDE = ("mount", "mprotect")
 EVERY_SOCKET = [rule(call) for call in sorted(CARRIES["i386"]["socketcall"])]
@@ -134,7 +135,7 @@ EVERY_SOCKET = [rule(call) for call in sorted(CARRIES["i386"]["socketcall"])]
     ],
 )
 def test_libseccomp_makes_the_policy_on_all_architectures(subject: SyscallPolicy, optimize: int) -> None:
-    profile = to_oci(subject, TOGETHER)
+    profile = to_oci(subject, TOGETHER, LISTENER)
     prove_oci(subject, profile, TOGETHER)
     prove_filter(as_libseccomp_sees(subject), TOGETHER, through_libseccomp(profile, TOGETHER, optimize))
 
@@ -151,7 +152,7 @@ def test_libseccomp_looks_at_low_halves_only_where_an_abi_has_32_bits(
 ) -> None:
     """The kernel obeys whole registers of x32, and no upper half of i386."""
     subject = policy(rule("mprotect", Condition(2, 64, (allowed,))))
-    profile = to_oci(subject, [arch])
+    profile = to_oci(subject, [arch], LISTENER)
     with pytest.raises(Disagreement, match=message):
         prove_oci(subject, profile, [arch])
     with pytest.raises(Disagreement, match=message):
@@ -191,7 +192,7 @@ MIXED = policy(
 @given(policies(simple=True))
 def test_random_policies_mean_the_same_as_profiles(subject: SyscallPolicy) -> None:
     try:
-        profile = to_oci(subject, NATIVE)
+        profile = to_oci(subject, NATIVE, LISTENER)
     except NotRepresentable:
         assume(False)
     prove_oci(subject, profile, NATIVE)
@@ -348,4 +349,9 @@ def test_unknown_and_denied_are_told_apart() -> None:
 )
 def test_what_a_profile_cannot_say_is_refused(subject: SyscallPolicy, message: str) -> None:
     with pytest.raises(NotRepresentable, match=message):
-        to_oci(subject, NATIVE)
+        to_oci(subject, NATIVE, LISTENER)
+
+
+def test_a_question_without_a_listener_is_refused() -> None:
+    with pytest.raises(NotRepresentable, match="read: runtimes refuse `notify` without"):
+        to_oci(policy(rule("read", verdict=Verdict(Action.NOTIFY))), NATIVE)

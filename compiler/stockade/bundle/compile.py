@@ -70,7 +70,10 @@ def compile_policy(policy: Policy, jobs: int = 2, policy_version: int = POLICY_V
             for container in types
             for arch in container.architectures
         }
-        profiles = {container.name: to_oci(container.syscalls, container.architectures) for container in types}
+        profiles = {
+            container.name: to_oci(container.syscalls, container.architectures, container.listener)
+            for container in types
+        }
         specs = {container.name: to_runtime_spec(container) for container in types}
         try:
             compiled = compile_cil(cil, policy_version=policy_version)

@@ -17,8 +17,10 @@ from stockade.seccomp.outline import Box, Intervals, merged
 from stockade.seccomp.profile import Profile
 from stockade.seccomp.prove import spell_verdict
 from stockade.seccomp.regions import Domain, Region, witness
+from stockade.source.syscalls import DENYING
 
 SOCKETS = ("socket", "socketpair")
+LOGGED = Verdict(Action.LOG)
 WHY = "as in the imported profile"
 MAX_LISTED = 64
 WORD = 0xFFFFFFFF
@@ -54,8 +56,9 @@ class Importer:
                 if call not in always
                 for form in found
             ]
+        said["allow-when"] = [*said.get("allow-when", ()), *self._logged(by_call, here)]
         said["deny"] = self._deny(by_call, here)
-        said["denied"] = self._name(denied, "what no rule answers") if denied != ALLOWED else "EPERM"
+        said["denied"] = self._errno(denied, "what no rule answers") if denied != ALLOWED else "EPERM"
         said["unknown"] = "ENOSYS"
         self._said_of(policy.unknown, by_call)
         return said
@@ -97,29 +100,46 @@ class Importer:
                 left -= present
         return used + sorted(left)
 
+    def _logged(self, by_call: Mapping[str, list[SyscallRule]], here: set[str]) -> list[dict[str, Any]]:
+        """What is allowed and logged: calls whatever their arguments together, then the others one by one."""
+        plain = sorted((call, rules) for call, rules in by_call.items() if call not in SOCKETS)
+        forms = {call: self._forms_for(call, rules, LOGGED) for call, rules in plain}
+        whole = {call for call, found in forms.items() if {} in found}
+        entries = [{"call": self.grouped(whole, here), "action": "log", "why": WHY}] if whole else []
+        for call, found in forms.items():
+            if call not in whole:
+                entries += [{"call": call, **form, "action": "log", "why": WHY} for form in found]
+        return entries
+
     def _deny(self, by_call: Mapping[str, list[SyscallRule]], here: set[str]) -> list[dict[str, Any]]:
-        alike: dict[str, set[str]] = defaultdict(set)
+        alike: dict[tuple[tuple[str, str], ...], set[str]] = defaultdict(set)
         found = []
         for call, rules in sorted(by_call.items()):
             if call in SOCKETS:
                 continue
-            for verdict in sorted({rule.verdict for rule in rules} - {ALLOWED}, key=spell_verdict):
-                name = self._name(verdict, f"`{call}`")
+            for verdict in sorted({rule.verdict for rule in rules} - {ALLOWED, LOGGED}, key=spell_verdict):
+                answer = self._answer(verdict, f"`{call}`")
                 forms = self._forms_for(call, rules, verdict)
                 if {} in forms:
-                    alike[name].add(call)
+                    alike[tuple(answer.items())].add(call)
                 else:
-                    found += [{"call": call, **form, "errno": name, "why": WHY} for form in forms]
+                    found += [{"call": call, **form, **answer, "why": WHY} for form in forms]
         whole = [
-            {"call": self.grouped(calls, here), "errno": name, "why": WHY} for name, calls in sorted(alike.items())
+            {"call": self.grouped(calls, here), **dict(answer), "why": WHY} for answer, calls in sorted(alike.items())
         ]
         return whole + found
 
-    def _name(self, verdict: Verdict, what: str) -> str:
+    def _answer(self, verdict: Verdict, what: str) -> dict[str, str]:
+        """The keys by which an entry of `deny` answers as the profile does."""
+        if verdict.action in DENYING and not verdict.data and verdict.action is not Action.NOTIFY:
+            return {"action": str(verdict.action)}
+        return {"errno": self._errno(verdict, what)}
+
+    def _errno(self, verdict: Verdict, what: str) -> str:
         """The error by which the language refuses what the profile answers so."""
         if verdict.action is Action.ERRNO and verdict.errno in errno.errorcode:
             return errno.errorcode[verdict.errno]
-        self.notes.append(f"EPERM instead of {spell_verdict(verdict)}, which the language does not say: {what}")
+        self.notes.append(f"EPERM instead of {spell_verdict(verdict)}, which cannot be said here: {what}")
         return "EPERM"
 
     def _forms_for(self, call: str, rules: Iterable[SyscallRule], verdict: Verdict) -> list[dict[str, Any]]:
@@ -190,7 +210,7 @@ class Importer:
     def _socket_denials(
         self, call: str, verdict: Verdict, boxes: Iterable[Box], families: set[int], every: bool
     ) -> list[dict[str, Any]]:
-        name = self._name(verdict, f"`{call}`")
+        answer = self._answer(verdict, f"`{call}`")
         # What gets another errno than the rest is said of every family; the rest only where the families allow it.
         exact = every or verdict != self.profile.policy.denied
         found = []
@@ -211,14 +231,15 @@ class Importer:
                 elif spans != ((0, WORD),):
                     keys[label] = _ranges(spans, WORD, _symbols(call, label))
             for choice in product(*([(label, form) for form in forms] for label, forms in keys.items())):
-                found.append({"call": call, **dict(choice), "errno": name, "why": WHY})
+                found.append({"call": call, **dict(choice), **answer, "why": WHY})
         return found
 
     def _said_of(self, unknown: Verdict, by_call: Mapping[str, list[SyscallRule]]) -> None:
         if unknown != Verdict(Action.ERRNO, errno.ENOSYS):
             self.notes.append(f"ENOSYS instead of {spell_verdict(unknown)} for calls that are not known yet")
         for rule in self.profile.policy.rules:
-            if rule.verdict.action in (Action.LOG, Action.NOTIFY, Action.TRACE) and rule.call in by_call:
+            logs = rule.verdict == LOGGED and rule.call in SOCKETS
+            if (logs or rule.verdict.action is Action.NOTIFY) and rule.call in by_call:
                 self.notes.append(f"denied: `{rule.call}`, which the profile answers by {rule.verdict.action}")
         narrow = {name for entry in self.profile.document.entries for _, name in entry.names if name in NAMES}
         narrow -= set().union(*(numbers(arch) for arch in self.profile.archs))

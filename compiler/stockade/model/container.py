@@ -104,7 +104,7 @@ class ContainerType(Said):
     `places` maps a top-level key of the source to where it was said (the parent's place for what was inherited).
     `capabilities` has the five sets of `names.CAPABILITY_SETS`. `cgroup` is keyed by control file, `rlimits` and
     `sysctls` by name. `all_devices` means every device of the host (`devices` is then empty), as `unmasked` types
-    have no masked paths.
+    have no masked paths. `listener` is the socket of whoever is asked about calls that the kernel does not decide.
     """
 
     name: str
@@ -115,6 +115,7 @@ class ContainerType(Said):
     level: Level
     capabilities: Mapping[str, frozenset[str]]
     syscalls: SyscallPolicy
+    listener: str | None = None
     architectures: tuple[str, ...]
     sockets: Sockets
     namespaces: Namespaces

@@ -52,6 +52,8 @@ def _wider(child: ContainerType, parent: ContainerType, table: Grants) -> Iterat
         elif (call := wider(_named_calls(child.syscalls), _named_calls(parent.syscalls), arch)) is not None:
             yield "syscalls", f"it may call {call}"
             break
+    if child.listener not in (None, parent.listener):
+        yield "syscalls", f"{child.listener} is asked about its calls, not {parent.listener or 'nobody'}"
     yield from (("selinux", reason) for reason in _labels(child, parent, table))
 
 

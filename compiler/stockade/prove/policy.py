@@ -70,5 +70,7 @@ def artefact_faults(policy: Policy, table: Grants, compiled: Compiled) -> Iterat
             prove_profile(container.syscalls, compiled.profiles[container.name], container.architectures)
         except (Disagreement, Ambiguous, Unprovable) as fault:
             yield f"seccomp.json of `{container.name}`: {fault}"
+        if compiled.profiles[container.name].get("listenerPath") != container.listener:
+            yield f"seccomp.json of `{container.name}`: its listener is not {container.listener}"
         for fault_text in prove_spec(container, compiled.specs[container.name]):
             yield f"oci.json of `{container.name}`: {fault_text}"

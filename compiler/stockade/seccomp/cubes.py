@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from stockade.model.seccomp import SyscallRule, Verdict
-from stockade.seccomp.semantics import strictness
+from stockade.seccomp.semantics import settle, strictness
 
 MAX_PARTS = 1024
 FULL = (1 << 64) - 1
@@ -174,16 +174,5 @@ def _bit(rules: Rules, argument: int, width: int, bit: int) -> Rules:
 
 def _simplify(floor: Verdict, settled: bool, rules: Iterable[tuple[tuple[Pending, ...], Verdict]]) -> Rules:
     """Raise the floor to the strictest rule that holds already, and drop the rules that can no longer matter."""
-    rules = list(rules)
-    for pending, verdict in rules:
-        if not pending and (not settled or strictness(verdict) > strictness(floor)):
-            floor, settled = verdict, True
-    left = {
-        (pending, verdict)
-        for pending, verdict in rules
-        if pending and (not settled or strictness(verdict) > strictness(floor))
-    }
-    if all(verdict == floor for _, verdict in left):
-        left = set()
-        settled = True
+    floor, settled, left = settle(floor, settled, rules)
     return Rules(floor, settled, tuple(sorted(left, key=lambda rule: (rule[0], strictness(rule[1])))))

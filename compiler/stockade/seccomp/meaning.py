@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from stockade.model.seccomp import Condition, Verdict
 from stockade.seccomp.regions import EVERYTHING, Domain, Region, split_condition
-from stockade.seccomp.semantics import strictness
+from stockade.seccomp.semantics import settle, strictness
 
 
 class Meaning(NamedTuple):
@@ -54,17 +54,7 @@ def words(said: Meaning) -> int:
 
 
 def _settle(floor: Verdict, settled: bool, rules: Iterable[tuple[tuple[Condition, ...], Verdict]]) -> Meaning:
-    rules = list(rules)
-    for conditions, verdict in rules:
-        if not conditions and (not settled or strictness(verdict) > strictness(floor)):
-            floor, settled = verdict, True
-    left = {
-        (conditions, verdict)
-        for conditions, verdict in rules
-        if conditions and (not settled or strictness(verdict) > strictness(floor))
-    }
-    if all(verdict == floor for _, verdict in left):
-        return Meaning(floor, True, ())
+    floor, settled, left = settle(floor, settled, rules)
     return Meaning(floor, settled, tuple(sorted(left, key=lambda rule: (repr(rule[0]), strictness(rule[1])))))
 
 

@@ -37,19 +37,19 @@ class NotRepresentable(ValueError):
         self.call, self.why, self.position = call, why, position
 
 
-def to_oci(policy: SyscallPolicy, archs: str | Sequence[str]) -> dict[str, Any]:
-    """The profile for `archs` as plain JSON values, in a fixed order.
+def to_oci(policy: SyscallPolicy, archs: str | Sequence[str], listener: str | None = None) -> dict[str, Any]:
+    """The profile for `archs` as plain JSON values, in a fixed order; `listener` is the path of a socket.
 
     The default answer is that for calls nobody knows; every known call that is denied is named. Where arguments
     decide, the parts of the argument space are disjoint and each is one rule with one condition an argument, since
     runc joins two conditions on the same argument by OR and libseccomp does not define which of two rules wins.
     A profile has one rule for a name on all its architectures: what two of them answer differently is not
-    representable. With `notify` somebody has to add the `listenerPath`. NotRepresentable: see there. PolicyError and
+    representable, and neither is `notify` without a listener. NotRepresentable: see there. PolicyError and
     ValueError as from `compile_filter`.
     """
     check_policy(policy)
     archs = listed(archs)
-    _refuse(policy)
+    _refuse(policy, listener)
     rules = rules_by_call(policy)
     references = {arch: Reference(policy, arch) for arch in archs}
     alike: dict[tuple[Part, ...], list[str]] = defaultdict(list)
@@ -62,6 +62,7 @@ def to_oci(policy: SyscallPolicy, archs: str | Sequence[str]) -> dict[str, Any]:
     return {
         **_answer("defaultAction", "defaultErrnoRet", policy.unknown),
         "architectures": [ARCHITECTURES[arch].oci for arch in sorted(archs)],
+        **({} if listener is None else {"listenerPath": listener}),
         "syscalls": [_entry(names, *part) for said, names in grouped for part in sorted(said, key=_order)],
     }
 
@@ -70,7 +71,7 @@ def _order(part: Part) -> tuple[tuple[int, int, int], tuple[Comparison, ...]]:
     return strictness(part[1]), part[0]
 
 
-def _refuse(policy: SyscallPolicy) -> None:
+def _refuse(policy: SyscallPolicy, listener: str | None) -> None:
     if policy.unknown != Verdict(Action.ERRNO, errno.ENOSYS):
         why = "runc answers ENOSYS to calls newer than the profile whatever it says, so nothing else can be promised"
         raise NotRepresentable("unknown", why, None)
@@ -80,6 +81,8 @@ def _refuse(policy: SyscallPolicy) -> None:
         position = None if rule.at is _NOWHERE else rule.at
         if rule.verdict.action is Action.TRAP and rule.verdict.data:
             raise NotRepresentable(rule.call, "a profile has no word for the data of a trap", position)
+        if rule.verdict.action is Action.NOTIFY and listener is None:
+            raise NotRepresentable(rule.call, "runtimes refuse `notify` without the socket of a listener", position)
         if rule.verdict.action is Action.NOTIFY and rule.call in ("write", "denied"):
             raise NotRepresentable(rule.call, "runc refuses `notify` for `write`, which it needs itself", position)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from stockade.model.seccomp import Action, Condition, Multiplexed, SyscallPolicy, SyscallRule, Verdict
 from stockade.model.syscalls import (
@@ -16,6 +17,8 @@ from stockade.model.syscalls import (
     name_of,
     numbers,
 )
+
+Tests = TypeVar("Tests", bound=tuple[object, ...])
 
 STRICTNESS = (
     Action.ALLOW,
@@ -151,6 +154,26 @@ def too_new(policy: SyscallPolicy) -> frozenset[str]:
     if policy.kernel is None:
         return frozenset()
     return NAMES - known_by(policy.kernel) - {rule.call for rule in policy.rules}
+
+
+def settle(
+    floor: Verdict, settled: bool, rules: Iterable[tuple[Tests, Verdict]]
+) -> tuple[Verdict, bool, set[tuple[Tests, Verdict]]]:
+    """What is left of a call's rules, each with the tests still open: (floor, settled, rules that can change it).
+
+    `floor` is the answer where none of them holds; `settled` says that it is that of a rule which holds already, so
+    that weaker ones no longer matter. Without it the floor is the answer to what no rule speaks of, which any rule replaces.
+    """
+    rules = list(rules)
+    for tests, verdict in rules:
+        if not tests and (not settled or strictness(verdict) > strictness(floor)):
+            floor, settled = verdict, True
+    left = {
+        (tests, verdict)
+        for tests, verdict in rules
+        if tests and (not settled or strictness(verdict) > strictness(floor))
+    }
+    return (floor, settled, left) if any(verdict != floor for _, verdict in left) else (floor, True, set())
 
 
 def strictest_answer(policy: SyscallPolicy, rules: Iterable[SyscallRule]) -> Verdict:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from stockade.model.seccomp import Condition, SyscallRule, Verdict
+from stockade.model.seccomp import ALLOWED, Condition, SyscallRule, Verdict
+from stockade.seccomp.canonical import shortest
 from stockade.seccomp.semantics import strictness
 from stockade.seccomp.tree import FilterTooLong, Graph, Node, Span
 
@@ -37,12 +38,14 @@ class Arguments:
 
     graph: Graph
     denied: Verdict
+    _otherwise: Verdict = ALLOWED
     _memo: dict[tuple[object, ...], Node] = field(default_factory=dict)
 
     def node(self, rules: Iterable[SyscallRule]) -> Node:
         """The decision over all six arguments; assumes nothing of the accumulator. FilterTooLong: too many tests."""
         remainders = []
-        for rule in rules:
+        kept, self._otherwise = shortest(tuple(rules), self.denied)
+        for rule in kept:
             pending = _start(rule.conditions)
             if pending is not None:
                 remainders.append((pending, rule.verdict))
@@ -52,7 +55,7 @@ class Arguments:
         if depth > MAX_DEPTH:
             raise FilterTooLong(f"a call needs more than {MAX_DEPTH} tests in a row")
         settled = max((verdict for pending, verdict in rules if not pending), key=strictness, default=None)
-        floor = settled or self.denied
+        floor = settled or self._otherwise
         left = {
             (pending, verdict)
             for pending, verdict in rules
@@ -61,7 +64,7 @@ class Arguments:
         if all(verdict == floor for _, verdict in left):
             return self.graph.ret(floor)
         ordered = sorted(left, key=lambda rule: (rule[0], strictness(rule[1])))
-        key = (settled, tuple(ordered), loaded)
+        key = (floor, settled, tuple(ordered), loaded)
         if key not in self._memo:
             again: list[Remainder] = [*ordered] if settled is None else [*ordered, ((), settled)]
             self._memo[key] = self._test(again, loaded, depth)

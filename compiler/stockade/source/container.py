@@ -53,6 +53,7 @@ class ContainerBuilder:
             if "extends" not in body:
                 self.report.error(widens.keys_at[key], "`widens` needs a type to be wider than: there is no `extends`")
         devices, all_devices = self._devices(body)
+        calls = self.syscalls.build(body["syscalls"], socket_rule, body["why"], body.keys_at["syscalls"])
         return ContainerType(
             name=body["container"],
             extends=body.get("extends"),
@@ -61,7 +62,8 @@ class ContainerBuilder:
             files=selinux.get("files", ""),
             level=Level(selinux.get("level", Level.PAIR)),
             capabilities=self._capabilities(body["capabilities"]),
-            syscalls=self.syscalls.build(body["syscalls"], socket_rule, body["why"], body.keys_at["syscalls"]),
+            syscalls=calls,
+            listener=self.syscalls.listener(body["syscalls"], calls),
             architectures=tuple(sorted(body.get("architectures", NATIVE))),
             sockets=socket_rule,
             namespaces=self._namespaces(body["namespaces"], body.partial),

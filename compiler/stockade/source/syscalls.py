@@ -12,13 +12,17 @@ from stockade.model.container import Sockets
 from stockade.model.names import FAMILIES
 from stockade.model.position import Position
 from stockade.model.seccomp import ALLOWED, Action, Condition, SyscallPolicy, SyscallRule, Verdict
-from stockade.model.syscalls import NAMES, argument, arguments_of, constant, constants_of
+from stockade.model.syscalls import NAMES, argument, arguments_of, constant, constants_of, known_by
 from stockade.source.diagnostics import Diagnostics
 from stockade.source.units import ERRNO
 from stockade.source.yaml import Map, Seq
 
+ALLOWING = (Action.LOG,)
+DENYING = (Action.TRACE, Action.NOTIFY, Action.TRAP, Action.KILL_THREAD, Action.KILL_PROCESS)
+"""The actions that an entry of `allow-when`, and one of `deny`, may name."""
+
 _SOCKET_CALLS = ("socket", "socketpair")
-_NO_CONDITION = ("call", "errno", "why")
+_NO_CONDITION = ("call", "errno", "action", "why")
 
 
 class SyscallBuilder:
@@ -38,7 +42,7 @@ class SyscallBuilder:
         for key, action in (("allow-when", Action.ALLOW), ("deny", Action.ERRNO)):
             for entry, place in zip(body[key], body[key].items_at, strict=True) if key in body else ():
                 for rule in self._conditional(entry, place, action):
-                    if action is Action.ALLOW and rule.call in always:
+                    if rule.verdict == ALLOWED and rule.call in always:
                         message = f"`{rule.call}` is allowed without a condition, so this one says nothing"
                         self.report.error(entry.values_at["call"], message, f"it is allowed at {always[rule.call]}")
                     rules[rule.call, rule.conditions, rule.verdict] = rule
@@ -50,7 +54,31 @@ class SyscallBuilder:
             ),
             denied=self._errno(body, "denied", "EPERM"),
             unknown=self._errno(body, "unknown", "ENOSYS"),
+            kernel=self._kernel(body),
         )
+
+    def listener(self, body: Map, policy: SyscallPolicy) -> str | None:
+        """The socket of whoever answers for the kernel; noted where there is one without need, or need without one."""
+        path: str | None = body.get("listener")
+        asked = [rule for rule in policy.rules if rule.verdict.action is Action.NOTIFY]
+        if path is None and asked:
+            hint = "`listener` names the socket at which the runtime hands the questions over"
+            self.report.error(asked[0].at, "`notify` asks a listener, and the type has none", hint)
+        if path is not None and not asked:
+            self.report.error(
+                body.values_at["listener"], "no entry has the action `notify`: the listener hears nothing"
+            )
+        return path
+
+    def _kernel(self, body: Map) -> str | None:
+        kernel: str | None = body.get("kernel")
+        try:
+            if kernel is not None:
+                known_by(kernel)
+        except ValueError as error:
+            self.report.error(body.values_at["kernel"], str(error))
+            return None
+        return kernel
 
     def calls(self, name: str, at: Position) -> Iterable[str]:
         """The calls that a name or an `@group` stands for; none (noted) when it stands for nothing."""
@@ -86,12 +114,8 @@ class SyscallBuilder:
         return Verdict(Action.ERRNO, ERRNO[name])
 
     def _conditional(self, entry: Map, at: Position, action: Action) -> Iterable[SyscallRule]:
-        verdict = ALLOWED
-        if action is Action.ERRNO:
-            verdict = self._errno(entry, "errno", "EPERM")
-        elif "errno" in entry:
-            self.report.error(entry.keys_at["errno"], "`errno` belongs to `deny`")
-        if action is Action.ALLOW and entry.keys() <= set(_NO_CONDITION):
+        verdict = self._verdict(entry, action)
+        if verdict == ALLOWED and entry.keys() <= set(_NO_CONDITION):
             self.report.error(at, "a condition is missing", "what is allowed without one is listed under `allow`")
             return
         names, places = entry["call"], [entry.values_at["call"]]
@@ -105,6 +129,21 @@ class SyscallBuilder:
                 conditions = self._conditions(call, entry, at)
                 if conditions is not None:
                     yield SyscallRule(call, verdict, conditions, entry["why"], at)
+
+    def _verdict(self, entry: Map, action: Action) -> Verdict:
+        """What becomes of the calls of an entry of `allow-when` or `deny`; a wrong word is noted."""
+        said = entry.get("action")
+        known = ALLOWING if action is Action.ALLOW else DENYING
+        if said is not None and said not in known:
+            self.report.unknown(entry.values_at["action"], "action of such an entry", said, known)
+        if "errno" in entry and (action is Action.ALLOW or said is not None):
+            belongs = "`deny`" if action is Action.ALLOW else "an entry without `action`"
+            self.report.error(entry.keys_at["errno"], f"`errno` belongs to {belongs}")
+        elif said is not None and said in known:
+            return Verdict(Action(said))
+        elif action is Action.ERRNO:
+            return self._errno(entry, "errno", "EPERM")
+        return ALLOWED if action is Action.ALLOW else Verdict(Action.ERRNO, ERRNO["EPERM"])
 
     def _conditions(self, call: str, entry: Map, at: Position) -> tuple[Condition, ...] | None:
         """The conditions of a rule; None (noted) when one of them is wrong, since without it the rule says more."""

@@ -59,6 +59,7 @@ def container() -> Schema:
         "properties": {
             "call": one_or_more(name("a system call, or a group as @name")),
             "errno": name("the error number"),
+            "action": name("what else than an error: log when allowed; trace, notify, trap or a kill when denied"),
             "why": WHY,
         },
         "required": ["call", "why"],
@@ -134,6 +135,8 @@ def container() -> Schema:
                     "allow": either(possibly_none(call), {"const": "all"}),
                     "allow-when": {"type": "array", "items": conditional},
                     "deny": {"type": "array", "items": conditional},
+                    "kernel": text("the kernel whose calls are known, such as 6.1; quote it"),
+                    "listener": path(),
                     "unknown": name("the errno of a call that is newer than what is known"),
                     "denied": name("the errno of a known call that no rule allows"),
                 },
