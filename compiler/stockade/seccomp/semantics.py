@@ -162,7 +162,8 @@ def settle(
     """What is left of a call's rules, each with the tests still open: (floor, settled, rules that can change it).
 
     `floor` is the answer where none of them holds; `settled` says that it is that of a rule which holds already, so
-    that weaker ones no longer matter. Without it the floor is the answer to what no rule speaks of, which any rule replaces.
+    that weaker ones no longer matter. Without it the floor is the answer to what no rule speaks of, and any rule
+    replaces it.
     """
     rules = list(rules)
     for tests, verdict in rules:
