@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from stockade.cli.container_text import container_text
 from stockade.cli.import_seccomp import Importer
 from stockade.cli.main import main
@@ -159,6 +159,7 @@ def plain(said: dict[str, Any]) -> dict[str, Any]:
 
 
 @QUIET
+@example(profile(entry("read", "ERRNO", arg(0, "LE", (1 << 64) - 1), arg(1, "NE", 0)), default="ALLOW"))
 @given(profiles)
 def test_random_profiles_come_back(said: dict[str, Any]) -> None:
     subject = plain(said)

@@ -153,7 +153,7 @@ class Importer:
             if rule.verdict != verdict:
                 continue
             if None not in fitted:
-                narrowed.append(tuple(one for one in fitted if one and (one.ranges or one.masks)))
+                narrowed.append(tuple(one for one in fitted if one and not _always(one)))
         found: list[dict[str, Any]] = []
         for conditions in _joined(narrowed):
             written = [[(self._label(call, c.argument)[0], form) for form in self._spell(call, c)] for c in conditions]
@@ -291,6 +291,11 @@ def _union(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
         else:
             found.append((low, high))
     return tuple(found)
+
+
+def _always(condition: Condition) -> bool:
+    """Whether every value of the argument passes."""
+    return not condition.masks and condition.ranges in ((), ((0, (1 << condition.width) - 1),))
 
 
 def _ranges(spans: Intervals, top: int, symbols: Mapping[int, str]) -> list[Any]:
