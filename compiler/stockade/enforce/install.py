@@ -29,7 +29,7 @@ LAYERS = ("selinux",)
 _MODULES = (
     "__init__ enforce/__init__ enforce/arguments enforce/config enforce/core enforce/exact enforce/filters "
     "enforce/mounts enforce/pinned enforce/process enforce/profile enforce/record enforce/refusal enforce/resources "
-    "enforce/shape enforce/update enforce/verify enforce/wrapper"
+    "enforce/shape enforce/update enforce/verify enforce/within enforce/wrapper"
 ).split()
 _START = """\
 import sys

@@ -34,7 +34,7 @@ def clamp_resources(asked: Json, profile: Profile, host: Host, *, update: bool =
     memory = _memory(mapping(asked, "memory", "resources."), mapping(own, "memory"), update)
     pids = _least(mapping(asked, "pids", "resources."), mapping(own, "pids"), "limit", update)
     cpu = _quota(mapping(asked, "cpu", "resources."), mapping(own, "cpu"), update)
-    unified = _unified(mapping(asked, "unified", "resources."), mapping(own, "unified"), update)
+    unified = _unified(mapping(asked, "unified", "resources."), mapping(own, "unified"), _by_file(own), update)
     if not host.cgroup2:
         weight = unified.pop("cpu.weight", None)
         unified = {name: value for name, value in unified.items() if name in mapping(asked, "unified")}
@@ -183,11 +183,34 @@ def _numbers(said: str) -> set[int]:
     return found
 
 
-def _unified(asked: Json, own: Json, update: bool) -> Json:
+def _by_file(own: Json) -> Json:
+    """The type's limits by the names of their control files.
+
+    What a runtime is told by a file's name it writes last, over the limit that the specification has a word for.
+    """
+    memory, pids, cpu = mapping(own, "memory"), mapping(own, "pids"), mapping(own, "cpu")
+    found = {}
+    if "limit" in pids:
+        found["pids.max"] = str(pids["limit"])
+    if "limit" in memory:
+        found["memory.max"] = str(memory["limit"])
+        if "swap" in memory:
+            found["memory.swap.max"] = str(memory["swap"] - memory["limit"])
+    if "quota" in cpu:
+        found["cpu.max"] = f"{cpu['quota']} {cpu['period']}"
+    for key, file in (("cpus", "cpuset.cpus"), ("mems", "cpuset.mems")):
+        if key in cpu:
+            found[file] = cpu[key]
+    for entry in listing(own, "hugepageLimits", dict):
+        found[f"hugetlb.{entry['pageSize']}.max"] = str(entry["limit"])
+    return found
+
+
+def _unified(asked: Json, own: Json, by_file: Json, update: bool) -> Json:
     result = dict(asked)
-    for name, limit in own.items():
+    for name, limit in (by_file | own).items():
         if name not in asked:
-            if not update:
+            if name in own and not update:
                 result[name] = limit
             continue
         value = text(asked, name, "resources.unified.")

@@ -9,10 +9,11 @@ import os
 import sys
 
 from stockade.enforce import config
-from stockade.enforce.core import Refused, check
+from stockade.enforce.core import Refused
 from stockade.enforce.pinned import read_profile
 from stockade.enforce.profile import ANNOTATION
 from stockade.enforce.refusal import CONFINED, refuse
+from stockade.enforce.within import wider
 from stockade.enforce.wrapper import Settings, host_of
 
 TYPE_CHECKING = False
@@ -37,7 +38,7 @@ def findings(state: bytes, profile_of: Callable[[str], Profile], without: Collec
     name = notes.get(f"{ANNOTATION}type") if type(notes) is dict else None
     if type(name) is not str:
         raise refuse(CONFINED, f"the container has no type: no annotation {ANNOTATION}type")
-    return check(spec, profile_of(name), host_of(without, spec))
+    return wider(spec, profile_of(name), host_of(without, spec))
 
 
 def main(arguments: list[str]) -> int:

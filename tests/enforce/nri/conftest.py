@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +50,8 @@ def node(tmp_path: Path, judge: BundleJudge) -> Iterator[Start]:
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of containerd 1.7's programs."""
-    return fetched(tmp_path_factory.mktemp("debian13"))
+    given = os.environ.get("CONTAINERD_PROGRAMS")
+    return Path(given) if given else fetched(tmp_path_factory.mktemp("debian13"))
 
 
 @pytest.fixture(scope="session")

@@ -129,3 +129,9 @@ def memory_limit(pid: int) -> int:
         return int(Path(f"/sys/fs/cgroup{lines[0].split(':', 2)[2]}/memory.max").read_text())
     (place,) = (line.split(":", 2)[2] for line in lines if line.split(":")[1] == "memory")
     return int(Path(f"/sys/fs/cgroup/memory{place}/memory.limit_in_bytes").read_text())
+
+
+def most_processes(pid: int) -> int:
+    """`pids.max` on a host with cgroup v2, as the kernel has it for a process."""
+    place = Path(f"/proc/{pid}/cgroup").read_text().splitlines()[0].split(":", 2)[2]
+    return int(Path(f"/sys/fs/cgroup{place}/pids.max").read_text())

@@ -72,9 +72,9 @@ REFUSED: dict[str, tuple[Fields, Fields, str]] = {
                 ]
             }
         ),
-        "NRI cannot take it back",
+        "NRI cannot take that back",
     ),
-    "no rules for devices": (pod(), container(resources={}), "does not begin by taking all devices away"),
+    "no rules for devices": (pod(), container(resources={}), "do not begin by taking all devices away"),
     "the runtime's socket": (
         pod(),
         {**container(), "mounts": [mount("/c", "bind", "rbind rw", "/run/containerd/containerd.sock")]},

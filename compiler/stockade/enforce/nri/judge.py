@@ -12,9 +12,10 @@ from stockade.bundle.manifest import BundleError
 from stockade.bundle.read import read
 from stockade.enforce import core
 from stockade.enforce.profile import Profile
-from stockade.enforce.refusal import Refused
+from stockade.enforce.refusal import NO_FOREIGN_DEVICE, Refused
 from stockade.enforce.resources import clamp_resources
 from stockade.enforce.select import ANNOTATION, Facts, Selection, SelectionError, parse, standard
+from stockade.enforce.within import more_calls, more_devices
 
 from . import adjust, features, recipe, view
 from .plugin import Violation
@@ -64,8 +65,10 @@ class BundleJudge:
         asked = spec["linux"]["resources"].get("devices", [])
         # What NRI shows of the control group's devices it cannot set. It need not where nothing is given that the type
         # lacks: runtimes add what every container has.
-        if not profile.all_devices and (reasons := _more_devices(asked, rules["devices"])):
-            raise Violation("; ".join(reasons))
+        if not profile.all_devices and (reasons := more_devices(asked, rules["devices"])):
+            raise Violation(
+                f"{NO_FOREIGN_DEVICE}: the device control group: {'; '.join(reasons)}, and NRI cannot take that back"
+            )
         rules.pop("devices")
         if "devices" in spec["linux"]["resources"]:
             rules["devices"] = asked
@@ -81,9 +84,7 @@ class BundleJudge:
         except (Violation, adjust.Missing) as error:
             return [str(error)]
         left.get("annotations", {}).pop(ANNOTATION, None)
-        for part in unseen:
-            left.pop(part, None)
-        return [f"{part} would have to be {said}" for part, said in _spelled(left)]
+        return [f"{part} would have to be {said}" for part, said in _spelled(left) if part not in unseen]
 
     def clamp(self, resources: Spec, name: str) -> Spec:
         """`linux.resources` of an update, narrowed to the type; raises Violation."""
@@ -155,24 +156,6 @@ def _leads_to(source: str) -> str:
         os.close(opened)
 
 
-def _more_devices(asked: list[Spec], own: list[Spec]) -> list[str]:
-    """What rules of the device control group give beyond the type's."""
-    if not asked or asked[0].get("allow") or any(key in asked[0] for key in ("type", "major", "minor")):
-        return ["no-foreign-devices: the control group does not begin by taking all devices away"]
-    found = []
-    for rule in asked:
-        covered = any(
-            other.get("allow")
-            and all(key not in other or other[key] == rule.get(key) for key in ("type", "major", "minor"))
-            and set(rule.get("access", "")) <= set(other["access"])
-            for other in own
-        )
-        if rule.get("allow") and not covered:
-            what = " ".join(str(rule.get(key, "*")) for key in ("type", "major", "minor", "access"))
-            found.append(f"no-foreign-devices: the control group gives {what}, and NRI cannot take it back")
-    return found
-
-
 def _spelled(adjustment: Mapping[str, Any]) -> list[tuple[str, str]]:
     linux = dict(adjustment.get("linux", {}))
     parts = {
@@ -227,30 +210,9 @@ def wider(one: Profile, other: Profile) -> list[str]:
         more = [mount for mount in other.mounts if mount["type"] == "tmpfs" and mount["destination"] not in places]
         spec["mounts"] = [*one.mounts, *more]
     found = [f"{place} {what}" for place, what in core.check(spec, other, host) if not _aside(place)]
-    mine, theirs = _allowed(one.seccomp), _allowed(other.seccomp)
-    calls = [name for name, tests in mine.items() if not _within(tests, theirs.get(name, frozenset()))]
-    return found + ([f"it may call {', '.join(sorted(calls)[:5])}"] if calls else [])
+    calls = more_calls(one.seccomp, other.seccomp)
+    return found + ([f"it may call {', '.join(calls[:5])}"] if calls else [])
 
 
 def _aside(place: str) -> bool:
     return place.startswith(("annotations", "linux.seccomp", "linux.mountLabel", "process.selinuxLabel"))
-
-
-_Tests = frozenset[tuple[str, ...]]
-
-
-def _allowed(filters: Spec) -> dict[str, _Tests | None]:
-    """Call to the tests under one of which it is allowed, or None where no test is needed."""
-    made: dict[str, _Tests | None] = {}
-    for rule in filters["syscalls"]:
-        if rule["action"] not in ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG"):
-            continue
-        tests = tuple(sorted(str(sorted(test.items())) for test in rule.get("args", [])))
-        for name in rule["names"]:
-            known = made.get(name, frozenset())
-            made[name] = None if not tests or known is None else known | {tests}
-    return made
-
-
-def _within(mine: _Tests | None, theirs: _Tests | None) -> bool:
-    return theirs is None or (mine is not None and mine <= theirs)

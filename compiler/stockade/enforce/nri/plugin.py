@@ -65,6 +65,9 @@ class Options:
 TYPE = "io.stockade.type"
 """The annotation that tells the verify hook, and whoever looks, which type a container is of."""
 
+_UNSHOWN = ("rlimits", "pids", "unified")
+"""What containerd 1.7 does not show of a container, though it takes some of it."""
+
 _PROFILES = {messages.RUNTIME_DEFAULT: "the runtime's default filter", messages.LOCALHOST: "a filter of its own"}
 
 
@@ -88,7 +91,7 @@ class StockadePlugin:
         if self.configured is None:
             raise Refused(f"{method} before Configure")
         if method == "Synchronize":
-            return self._synchronize(request)
+            return self._synchronize(request, self.configured)
         if method == "CreateContainer":
             return self._create(request, self.configured)
         if method == "UpdateContainer":
@@ -123,15 +126,14 @@ class StockadePlugin:
         self.configured = runtime
         return {"events": events}
 
-    def _synchronize(self, request: Fields) -> Mapping[str, Any]:
+    def _synchronize(self, request: Fields, runtime: features.Runtime) -> Mapping[str, Any]:
         pods = {pod.get("id", ""): pod for pod in request.get("pods", [])}
         for container in request.get("containers", []):
             self._seen[0] += 1
             pod = pods.get(container.get("pod_sandbox_id", ""), {})
             try:
                 name = self._judge.select(pod, container)
-                # containerd 1.7 takes limits on resources, and does not show which there are.
-                unseen = [] if "rlimits" in container else ["rlimits"]
+                unseen = [part for part in _UNSHOWN if part not in container and not runtime.can("pids")]
                 findings = self._judge.check(view.spec(container), name, pod, unseen)
             except (Violation, view.ViewError) as error:
                 name, findings = "", [str(error)]

@@ -102,6 +102,8 @@ def resources(said: Mapping[str, Any]) -> Spec:
         ]
     if "unified" in said:
         made["unified"] = dict(said["unified"])
+        if "pids" not in made and (most := said["unified"].get("pids.max", "")).isdecimal():
+            made["pids"] = {"limit": int(most)}
     if "devices" in said:
         made["devices"] = [_filled(rule, "allow") for rule in said["devices"]]
     return made
