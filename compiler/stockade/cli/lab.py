@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from stockade.cli.output import Answer, Stop, format_option, json_document, table, text
+
+if TYPE_CHECKING:
+    from stockade.lab.host import Extra, Image
 
 
 @click.group()
@@ -14,8 +20,9 @@ def command() -> None:
     """Ask a real kernel about a compiled policy.
 
     \b
-    Example:
+    Examples:
       stockade lab boot ./build
+      stockade lab run -- runc --version
     """
 
 
@@ -68,3 +75,174 @@ def boot(bundle: Path, timeout: float, keep: Path | None, form: str) -> int:
     if result.problems:
         raise Stop("\n".join(["the kernel disagrees:", *result.problems]), Answer.NO)
     return Answer.YES
+
+
+@command.command("build")
+@click.argument("bundle", required=False, type=click.Path(path_type=Path), default=Path("build"))
+@click.option("--mirror", help="A Debian mirror, in the place of the one that this machine's apt uses.")
+@click.option("--refresh", is_flag=True, help="Ask the mirror for newer packages; without it those chosen before stay.")
+@format_option
+def build_image(bundle: Path, mirror: str | None, refresh: bool, form: str) -> int:
+    """Build the guest host's image: containerd, runc and crun on a sealed root, labelled as BUNDLE's policy says.
+
+    BUNDLE is a folder that `stockade build` wrote; without it ./build. The image is kept in the cache and made anew
+    only when something that goes into it has changed; the same inputs give the same root hash. Needs no root.
+
+    \b
+    Example:
+      stockade lab build ./build
+    """
+    from stockade.lab.host import cache
+
+    before = set(cache.folder("images").iterdir())
+    with _failures(bundle):
+        image = _build(bundle, (), mirror, refresh)
+        inventory = image.inventory()
+    if form == "json":
+        json_document({**inventory, "folder": str(image.folder), "cached": image.folder in before})
+        return Answer.YES
+    packages = inventory["packages"]
+    assert isinstance(packages, list)
+    table(("package", "version", "sha256"), [(row["name"], row["version"], row["sha256"][:16]) for row in packages])
+    text(f"root hash {image.seal.root_hash}, {image.seal.blocks * 4096 / 1e6:.0f} MB, in {image.folder}")
+    return Answer.YES
+
+
+@command.command(context_settings={"ignore_unknown_options": True})
+@click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.option("--bundle", type=click.Path(path_type=Path), default=Path("build"), show_default=True)
+@click.option("--timeout", type=click.FloatRange(1, 3600), default=60, show_default=True, help="Seconds for all of it.")
+@click.option(
+    "--by", type=click.Choice(["runtime", "system", "init", "kernel"]), default="runtime", help="Who starts it."
+)
+@click.option("--context", default="", help="SELinux context to enter its program in, as a runtime asks for one.")
+@click.option("--file", "files", multiple=True, metavar="FROM:TO", help="Lay a file of this machine into the guest.")
+@click.option("--containerd", is_flag=True, help="Start containerd first.")
+@click.option("--busybox", is_flag=True, help="Add busybox with its shell to the root, first on PATH.")
+@click.option("--python", is_flag=True, help="Add Debian's Python and this package to the root.")
+@click.option("--permissive", is_flag=True, help="Load the policy and only write down what it denies.")
+@click.option("--stdin", "with_stdin", is_flag=True, help="Give it this command's standard input.")
+@format_option
+def run(
+    argv: tuple[str, ...],
+    bundle: Path,
+    timeout: float,
+    by: str,
+    context: str,
+    files: tuple[str, ...],
+    containerd: bool,
+    busybox: bool,
+    python: bool,
+    permissive: bool,
+    with_stdin: bool,
+    form: str,
+) -> int:
+    """Boot the guest host, run one command in it, say how it ended and what the kernel denied.
+
+    The command's output comes out as it is, the denials on standard error. Ends with 0 when the command did, 1 when it
+    ended otherwise, 3 when the guest could not be asked. There is no shell on the root unless you add one.
+
+    \b
+    Examples:
+      stockade lab run -- runc --version
+      stockade lab run --busybox --context system_u:system_r:container_t:s0:c1,c2 -- sh -c 'id; ls -Z /'
+    """
+    import sys
+
+    from stockade.lab.host import By, File, Task
+    from stockade.lab.host import extras as more
+    from stockade.lab.host import run as start
+
+    laid = []
+    for pair in files:
+        source, colon, target = pair.rpartition(":")
+        if not colon or not target.startswith("/"):
+            raise click.UsageError(f"--file {pair}: it is FROM:TO, and TO is absolute")
+        try:
+            here = Path(source)
+            laid.append(File(target, here.read_bytes(), here.stat().st_mode & 0o777))
+        except OSError as error:
+            raise Stop(f"{source}: {error.strerror}") from error
+    with _failures(bundle):
+        trees = [make() for wanted, make in ((busybox, more.busybox), (python, more.python)) if wanted]
+        image = _build(bundle, trees, None, False)
+        path = "/usr/lib/busybox:/usr/bin:/usr/sbin" if busybox else "/usr/bin:/usr/sbin"
+        task = Task(
+            argv,
+            By(by),
+            context,
+            stdin=sys.stdin.buffer.read() if with_stdin else b"",
+            env={"PATH": path},
+            timeout=timeout,
+        )
+        result = start(image, [task], files=laid, containerd=containerd, enforcing=not permissive, timeout=timeout)
+    (only,) = result.tasks
+    if form == "json":
+        json_document(result.as_dict())
+    else:
+        sys.stdout.buffer.write(only.stdout)
+        sys.stdout.flush()
+        sys.stderr.buffer.write(only.stderr)
+        sys.stderr.flush()
+        for denial in only.denials:
+            click.echo(f"denied: {denial}", err=True)
+    if only.status == 0:
+        return Answer.YES
+    ended = f"ended with {only.status}" if only.status is not None else _fault(only.fault, only.errno)
+    raise Stop(f"{argv[0]} {ended}", Answer.NO)
+
+
+def _fault(fault: str, errno: int) -> str:
+    import os
+
+    return {"failed": f"could not be started: {os.strerror(errno)}", "timeout": "was stopped at its time limit"}[fault]
+
+
+def _build(bundle: Path, extras: Sequence[Extra], mirror: str | None, refresh: bool) -> Image:
+    """The image, with a progress bar while it is made and somebody looks."""
+    import sys
+
+    from stockade.lab.host import build
+
+    if not sys.stderr.isatty():
+        return build(bundle, extras=extras, mirror=mirror, refresh=refresh)
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("guest image", total=4)
+        steps = 0
+
+        def tell(step: str) -> None:
+            nonlocal steps
+            bar.update(task, completed=steps, description=f"guest image: {step}")
+            steps += 1
+
+        return build(bundle, extras=extras, mirror=mirror, refresh=refresh, progress=tell)
+
+
+@contextmanager
+def _failures(bundle: Path) -> Iterator[None]:
+    """Every way in which image or guest can fail, as one line."""
+    from stockade.bundle.manifest import BundleError
+    from stockade.bundle.read import read
+    from stockade.lab.elf import ElfError
+    from stockade.lab.host import HostFailed
+    from stockade.lab.host.contract import ContractError
+    from stockade.lab.host.packages import PackageError
+    from stockade.lab.host.programs import CompileError
+    from stockade.lab.image import ImageError
+    from stockade.lab.tools import LabMissing
+
+    try:
+        read(bundle)
+        yield
+    except LabMissing as error:
+        raise Stop(f"{error}; `stockade doctor --for lab` says all that is missing") from error
+    except HostFailed as error:
+        tail = "\n".join(error.console.splitlines()[-20:])
+        raise Stop(f"{error}\n{tail}" if tail else str(error)) from error
+    except (PackageError, CompileError, ElfError) as error:
+        raise Stop(str(error)) from error
+    except (BundleError, ContractError, ImageError, ValueError, OSError) as error:
+        raise Stop(f"{bundle}: {error}") from error

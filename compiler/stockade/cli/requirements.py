@@ -123,10 +123,27 @@ REQUIREMENTS: tuple[Requirement, ...] = (
         probes.file("usr/share/selinux/default/base.pp.bz2"),
         "selinux-policy-default",
     ),
-    Requirement("cc", (_TEST,), "reads the kernel's headers", probes.program("cc"), "gcc"),
+    Requirement(
+        "cc", (_TEST, _LAB), "reads the kernel's headers, compiles the guest's programs", probes.program("cc"), "gcc"
+    ),
+    Requirement(
+        "static libc",
+        (_TEST, _LAB),
+        "links the guest's own static programs",
+        probes.file("usr/lib/x86_64-linux-gnu/libc.a"),
+        "libc6-dev",
+    ),
+    Requirement(
+        "Debian's keys",
+        (_TEST, _LAB),
+        "prove that the guest's packages are Debian's",
+        probes.file("usr/share/keyrings/debian-archive-keyring.gpg"),
+        "debian-archive-keyring",
+    ),
+    Requirement("apt-get", (_TEST, _LAB), "fetches the guest's packages", probes.program("apt-get"), "apt"),
     Requirement(
         "kernel headers",
-        (_TEST,),
+        (_TEST, _LAB),
         "the kernel's own constants",
         probes.file("usr/include/linux/sched.h"),
         "linux-libc-dev",

@@ -31,6 +31,16 @@ class Denial:
     permissive: bool
     target: str | None
 
+    def as_dict(self) -> dict[str, object]:
+        """The denial as plain values for JSON."""
+        return {
+            "scontext": self.scontext,
+            "tcontext": self.tcontext,
+            "tclass": self.tclass,
+            "permissions": sorted(self.permissions),
+            "permissive": self.permissive,
+        }
+
     def __str__(self) -> str:
         words = " ".join(sorted(self.permissions))
         return f"{self.scontext} may not {{ {words} }} on {self.tclass} {self.tcontext}"

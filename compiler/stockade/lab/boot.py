@@ -67,16 +67,7 @@ class Outcome:
             "expected": self.probe.expect.value,
             "outcome": "error" if self.verdict is None else self.verdict.value,
             "text": self.text,
-            "denials": [
-                {
-                    "scontext": denial.scontext,
-                    "tcontext": denial.tcontext,
-                    "tclass": denial.tclass,
-                    "permissions": sorted(denial.permissions),
-                    "permissive": denial.permissive,
-                }
-                for denial in self.denials
-            ],
+            "denials": [denial.as_dict() for denial in self.denials],
         }
 
 

@@ -9,34 +9,65 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from .tools import Drop, LabMissing, Tools
 
 # More than any boot prints; a guest that loops on its console must not fill this machine's memory.
-_LIMIT = 16 << 20
+_LIMIT = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a guest left: its console, its report channel, how it ended (None: it was stopped at the limit), seconds."""
+    """What a guest left: its console, its report channel, how it ended (None: it was stopped at the limit), seconds.
+
+    `raw` is the report channel's bytes as they came, `report` the same as text.
+    """
 
     console: str
     report: str
     status: int | None
     seconds: float
+    raw: bytes = b""
 
 
 def run(
-    tools: Tools, work: Path, drop: Drop, *, initrd: Path, disks: Sequence[Path], timeout: float, memory: str = "256M"
+    tools: Tools,
+    work: Path,
+    drop: Drop,
+    *,
+    initrd: Path,
+    disks: Sequence[Path],
+    timeout: float,
+    memory: str = "256M",
+    options: Sequence[str] = (),
 ) -> Ran:
     """Boot once, with `disks` read-only as ubda, ubdb, ..., and wait for power-off, at most `timeout` seconds.
 
-    `work` is the guest's private folder on this machine: its sockets and its memory file are made there.
+    `work` is the guest's private folder on this machine: its sockets and its memory file are made there. `options` are
+    added to the kernel's command line.
     """
+    with ExitStack() as stack:
+        # By descriptor, for the guest's user may not be able to walk to where a cache lies.
+        opened = [os.open(path, os.O_RDONLY) for path in (initrd, *disks)]
+        for number in opened:
+            stack.callback(os.close, number)
+        return _run(tools, work, drop, opened, timeout, memory, options)
+
+
+def _run(
+    tools: Tools,
+    work: Path,
+    drop: Drop,
+    opened: Sequence[int],
+    timeout: float,
+    memory: str,
+    options: Sequence[str],
+) -> Ran:
     report_read, report_write = os.pipe()
+    initrd, *disks = (f"/proc/self/fd/{number}" for number in opened)
     command = [
         str(tools.linux),
         f"mem={memory}",
@@ -54,6 +85,7 @@ def run(
         "random.trust_cpu=on",
         # For the guest's own watch: should this program be killed before it cleans up, the guest still ends.
         f"lab_seconds={math.ceil(timeout) + 1}",
+        *options,
     ]
     started = time.monotonic()
     try:
@@ -62,7 +94,7 @@ def run(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=(report_write,),
+            pass_fds=(report_write, *opened),
             start_new_session=True,
             cwd=work,
             env={"HOME": str(work), "TMPDIR": str(work), "PATH": os.defpath, "LC_ALL": "C"},
@@ -89,7 +121,8 @@ def run(
         process.stdout.close()
         os.close(report_read)
     console, report = (bytes(data).decode("utf-8", "replace").replace("\r\n", "\n") for data in streams.values())
-    return Ran(console, report, status if ended else None, time.monotonic() - started)
+    raw = bytes(streams[report_read])
+    return Ran(console, report, status if ended else None, time.monotonic() - started, raw)
 
 
 def _drain(streams: dict[int, bytearray], deadline: float) -> bool:

@@ -1,0 +1,54 @@
+"""The lab's cache: files and folders that are made beside their place and appear whole, under XDG_CACHE_HOME."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+def folder(name: str) -> Path:
+    """The cache's folder of that name; it exists afterwards."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    root = Path(base) if base.startswith("/") else Path.home() / ".cache"
+    path = root / "stockade/lab" / name
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def publish(path: Path, data: bytes) -> None:
+    """Write a file whole: beside its place, made durable, then renamed."""
+    handle, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            os.fchmod(file.fileno(), 0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def once(path: Path, make: Callable[[Path], None]) -> Path:
+    """The folder `path`: as it stands, or filled by `make` beside its place and then renamed.
+
+    Two who make the same one at the same time do not disturb each other: the first to finish is kept.
+    """
+    if path.is_dir():
+        return path
+    work = Path(tempfile.mkdtemp(prefix=".new-", dir=path.parent))
+    try:
+        work.chmod(0o755)
+        make(work)
+        try:
+            work.rename(path)
+        except OSError:
+            if not path.is_dir():
+                raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return path
