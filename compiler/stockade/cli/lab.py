@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -180,16 +180,24 @@ def run(
     if form == "json":
         json_document(result.as_dict())
     else:
-        sys.stdout.buffer.write(only.stdout)
-        sys.stdout.flush()
-        sys.stderr.buffer.write(only.stderr)
-        sys.stderr.flush()
+        _pass_on(only.stdout, sys.stdout)
+        _pass_on(only.stderr, sys.stderr)
         for denial in only.denials:
             click.echo(f"denied: {denial}", err=True)
     if only.status == 0:
         return Answer.YES
     ended = f"ended with {only.status}" if only.status is not None else _fault(only.fault, only.errno)
     raise Stop(f"{argv[0]} {ended}", Answer.NO)
+
+
+def _pass_on(data: bytes, stream: TextIO) -> None:
+    """Write bytes as they are; as text where the stream takes nothing else."""
+    stream.flush()
+    if hasattr(stream, "buffer"):
+        stream.buffer.write(data)
+        stream.buffer.flush()
+    else:
+        stream.write(data.decode("utf-8", "backslashreplace"))
 
 
 def _fault(fault: str, errno: int) -> str:
