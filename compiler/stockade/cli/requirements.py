@@ -140,7 +140,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
         probes.file("usr/share/keyrings/debian-archive-keyring.gpg"),
         "debian-archive-keyring",
     ),
-    Requirement("apt-get", (_TEST, _LAB), "fetches the guest's packages", probes.program("apt-get"), "apt"),
+    Requirement("apt", (_TEST, _LAB), "fetches the guest's packages", probes.program("apt-get"), "apt"),
     Requirement(
         "kernel headers",
         (_TEST, _LAB),
