@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "matrix": "Say how many layers stop each action in each container type.",
     "diff": "Say what one filter or profile allows that another does not, with a witness each.",
     "seccomp": "Compile a seccomp profile, run a filter, or say what either allows.",
+    "learn": "Say what change of the policy would let pass what was denied.",
     "import": "Turn what others have into a container type.",
     "hook": "Give every container its type's confinement when it starts.",
     "nri": "Confine containers of CRI as containerd's NRI plugin, as far as NRI reaches.",

@@ -124,6 +124,13 @@ REQUIREMENTS: tuple[Requirement, ...] = (
         "selinux-policy-default",
     ),
     Requirement(
+        "audit2allow",
+        (_TEST,),
+        "the reference for what denials ask for",
+        probes.program("audit2allow"),
+        "policycoreutils-python-utils",
+    ),
+    Requirement(
         "cc", (_TEST, _LAB), "reads the kernel's headers, compiles the guest's programs", probes.program("cc"), "gcc"
     ),
     Requirement(

@@ -1,0 +1,101 @@
+"""Writes changes into the source: what is there keeps its layout and its comments, to the last character."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from stockade.learn.changes import Changes, NewCalls, NewRule
+from stockade.model.access import spell
+from stockade.source.diagnostics import Diagnostics
+from stockade.source.files import SourceFile
+from stockade.source.yaml import Map, Seq, read_documents
+
+LEARNED = "host/learned.yaml"
+"""The file that learned rules are added to; like every file of `host/` it counts wherever a rule stands in it."""
+
+_HEAD = (
+    "# yaml-language-server: $schema=../../compiler/stockade/source/schemas/host.schema.json\n"
+    "# Rules that were learned from denials: say what each is for, and move it to its place.\n"
+    "rules:\n"
+)
+
+
+def rule_text(rule: NewRule) -> str:
+    """A rule as the language writes it, in flow style."""
+    what = rule.what[0] if len(rule.what) == 1 else f"[{', '.join(rule.what)}]"
+    if rule.verbs:
+        may = rule.verbs[0] if len(rule.verbs) == 1 else f"[{', '.join(rule.verbs)}]"
+        granted = f"may: {may}"
+    else:
+        classes = (f"{name}: [{', '.join(permissions)}]" for name, permissions in spell(rule.access).items())
+        granted = f"access: {{{', '.join(classes)}}}"
+    times = "once" if rule.count == 1 else f"{rule.count} times"
+    return f'{{who: {rule.who}, {granted}, what: {what}, why: "was denied {times}, first at {rule.first}"}}'
+
+
+def edited(files: Sequence[SourceFile], changes: Changes) -> list[SourceFile]:
+    """The files of a policy with changes written into them. ValueError says why one cannot be."""
+    found = {file.name: file.data.decode("utf-8") for file in files}
+    if changes.rules:
+        text = found.get(LEARNED, _HEAD)
+        found[LEARNED] = text + "".join(f"  - {rule_text(rule)}\n" for rule in changes.rules)
+    for calls in changes.calls:
+        name = _file_of(files, calls.container)
+        found[name] = _with_calls(name, found[name], calls)
+    return [SourceFile(name, text.encode("utf-8")) for name, text in sorted(found.items())]
+
+
+def _file_of(files: Sequence[SourceFile], container: str) -> str:
+    for file in files:
+        if file.name.startswith("containers/"):
+            for document in read_documents(file.name, file.data, Diagnostics()):
+                if document.get("container") == container:
+                    return file.name
+    raise ValueError(f"no file declares the container type {container}")
+
+
+def _with_calls(name: str, text: str, new: NewCalls) -> str:
+    """A container type's text with calls added to `syscalls: allow`, in whichever style that list is."""
+    names = [call for call, _ in new.calls]
+    document = next(
+        d for d in read_documents(name, text.encode(), Diagnostics()) if d.get("container") == new.container
+    )
+    syscalls = document.get("syscalls")
+    if not isinstance(syscalls, Map):
+        return _appended(text, document, f"syscalls:\n  allow:\n{_items(names, 4)}")
+    allow = syscalls.get("allow")
+    if not isinstance(allow, Seq) or not allow:
+        raise ValueError(
+            f"{syscalls.at}: `{new.container}` lists no calls of its own under `allow`: add {', '.join(names)}"
+        )
+    lines = text.split("\n")
+    last = allow.items_at[-1]
+    line = lines[last.line - 1]
+    if line[: last.column - 1].strip() == "-":
+        lines.insert(last.line, _items(names, line.index("-")).rstrip("\n"))
+        return "\n".join(lines)
+    at = last.column - 1
+    quote = line[at] if line[at] in "\"'" else ""
+    end = line.index(quote, at + 1) + 1 if quote else at + len(str(allow[-1]))
+    lines[last.line - 1] = f"{line[:end]}, {', '.join(names)}{line[end:]}"
+    return "\n".join(lines)
+
+
+def _items(names: Sequence[str], indent: int) -> str:
+    return "".join(f"{' ' * indent}- {name}\n" for name in names)
+
+
+def _appended(text: str, document: Map, lines: str) -> str:
+    """A text with lines at the end of one of its documents."""
+    last = max(position.line for position in document.keys_at.values())
+    rows = text.split("\n")
+    end = next((n for n in range(last, len(rows)) if rows[n].startswith("---")), len(rows))
+    while end > last and not rows[end - 1].strip():
+        end -= 1
+    return "\n".join([*rows[:end], *lines.rstrip("\n").split("\n"), *rows[end:]])
+
+
+def differences(before: Sequence[SourceFile], after: Sequence[SourceFile]) -> Mapping[str, bytes]:
+    """The files that are new or changed, by name."""
+    old = {file.name: file.data for file in before}
+    return {file.name: file.data for file in after if old.get(file.name) != file.data}
