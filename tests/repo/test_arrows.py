@@ -29,6 +29,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "source": {"yaml", "jsonschema"},
     "selinux": {"setools"},
     "editor": {"yaml", "pygls", "lsprotocol"},
+    "audit": {"yaml", "elftools"},
     "cli": {"click", "rich", "yaml", "setools"},
 }
 """Packages beyond the standard library, for each room that may import any."""

@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "import": "Turn what others have into a container type.",
     "hook": "Give every container its type's confinement when it starts.",
     "nri": "Confine containers of CRI as containerd's NRI plugin, as far as NRI reaches.",
+    "audit": "Judge a host by what its kernel says, and its containers by what was compiled.",
     "lsp": "Serve an editor: faults, completion, hover, definitions.",
     "doctor": "Say what is missing on this machine, and how to install it.",
     "lab": "Build, boot and question the guest host.",

@@ -84,6 +84,9 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("rich", (_BUILD,), "draws tables on terminals", probes.wheel("rich", "13"), wheel="rich>=13"),
     Requirement("PyYAML", (_BUILD,), "reads policies", probes.pyyaml, wheel="PyYAML>=6.0"),
     Requirement("jsonschema", (_BUILD,), "checks shapes", probes.wheel("jsonschema", "4.18"), wheel="jsonschema>=4.18"),
+    Requirement(
+        "pyelftools", (_BUILD,), "reads programs", probes.wheel("pyelftools", "0.29"), wheel="pyelftools>=0.29"
+    ),
     Requirement("setools", (_BUILD,), "reads kernel policies back", probes.setools, "python3-setools"),
     Requirement(
         "libsepol", (_BUILD,), "compiles CIL and decides on the result", probes.library("libsepol.so.2"), "libsepol2"

@@ -1,7 +1,8 @@
 """The files of a policy folder, and the digest by which two policies are known to be the same source.
 
 A file that cannot be read, and whatever stands where a file should, is an error and never left out: a policy without
-one of its files is another policy. Names that begin with a dot, and files whose name ends in `.md`, are no part of it.
+one of its files is another policy. Names that begin with a dot, files whose name ends in `.md`, and the folder `audit`,
+which has the rules by which hosts are judged, are no part of it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+AUDIT = "audit"
+"""The folder of a policy that is the audit's and not the compiler's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ def _files(folder: Path, root: Path) -> Iterator[Path]:
         listed = sorted(entries, key=lambda entry: entry.name)
     for entry in listed:
         path = folder / entry.name
-        if entry.name.startswith("."):
+        if entry.name.startswith(".") or (folder == root and entry.name == AUDIT):
             continue
         if not entry.name.isprintable():  # what is not UTF-8 is not printable either
             raise OSError(errno.EILSEQ, "not a name that can be printed", str(path).encode("unicode_escape").decode())

@@ -1,0 +1,1 @@
+"""Judging a host: facts with provenance, rules as data, a pure judge, reports."""

@@ -1,0 +1,94 @@
+"""How a program was hardened, from its program headers and dynamic section; sections may be stripped, or lie."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, Final
+
+_PIE: Final = 0x08000000
+_NOW: Final = 0x1
+_BIND_NOW: Final = 0x8
+_TEXTREL: Final = 0x4
+FORTIFIED: Final = frozenset(
+    "memcpy memmove memset mempcpy strcpy strncpy stpcpy stpncpy strcat strncat sprintf snprintf vsprintf vsnprintf "
+    "printf fprintf vprintf vfprintf dprintf vdprintf asprintf vasprintf gets fgets read pread pread64 recv recvfrom "
+    "readlink readlinkat getcwd realpath confstr getgroups ttyname_r gethostname getdomainname fread fread_unlocked "
+    "poll ppoll syslog vsyslog longjmp wcscpy wcsncpy swprintf vswprintf mbstowcs wcstombs fdelt open open64 openat "
+    "openat64 explicit_bzero obstack_printf".split()
+)
+"""Functions of which the C library has a checking twin `__NAME_chk`."""
+
+
+def hardening(descriptor: int) -> dict[str, Any]:
+    """pie, relro (none, partial, full), nx, wx (a segment writable and executable), textrel, canary, fortify, language.
+
+    `canary` is true, false or null where it cannot be known; `fortify` is [calls that check, calls that could].
+    `error` alone says that the file is no program that can be read.
+    """
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+
+    with open(descriptor, "rb", closefd=False, buffering=1 << 14) as stream:
+        try:
+            return _judged(ELFFile(stream))
+        except (ELFError, ValueError, KeyError, IndexError, AttributeError, TypeError, OverflowError) as error:
+            return {"error": f"not a program that can be read: {error}"}
+        except (MemoryError, io.UnsupportedOperation):
+            return {"error": "a program of impossible sizes"}
+
+
+def _judged(file: Any) -> dict[str, Any]:
+    relro, stack, wx = False, None, False
+    interpreter, dynamic = False, None
+    for segment in file.iter_segments():
+        kind, flags = segment["p_type"], segment["p_flags"]
+        if kind == "PT_GNU_RELRO":
+            relro = segment["p_memsz"] > 0
+        elif kind == "PT_GNU_STACK":
+            stack = not flags & 1
+        elif kind == "PT_LOAD":
+            wx = wx or flags & 3 == 3
+        elif kind == "PT_INTERP":
+            interpreter = True
+        elif kind == "PT_DYNAMIC":
+            dynamic = segment
+    now = textrel = pie = False
+    names: set[str] = set()
+    for tag in dynamic.iter_tags() if dynamic is not None else ():
+        kind, value = tag.entry.d_tag, tag.entry.d_val
+        now = now or kind == "DT_BIND_NOW" or (kind == "DT_FLAGS" and bool(value & _BIND_NOW))
+        now = now or (kind == "DT_FLAGS_1" and bool(value & _NOW))
+        pie = pie or (kind == "DT_FLAGS_1" and bool(value & _PIE))
+        textrel = textrel or kind == "DT_TEXTREL" or (kind == "DT_FLAGS" and bool(value & _TEXTREL))
+    if dynamic is not None:
+        names = {symbol.name for symbol in dynamic.iter_symbols()}
+    shared = file["e_type"] == "ET_DYN"
+    language = _language(file)
+    table = file.get_section_by_name(".symtab")
+    if table is not None:
+        names |= {symbol.name for symbol in table.iter_symbols()}
+    canary: bool | None = any(name.startswith("__stack_chk_") for name in names)
+    if not canary and (language != "c" or (dynamic is None and table is None)):
+        canary = None
+    checked = sum(1 for name in FORTIFIED if f"__{name}_chk" in names)
+    plain = sum(1 for name in FORTIFIED if name in names)
+    return {
+        "pie": shared and (pie or interpreter),
+        "library": shared and not pie and not interpreter,
+        "relro": "none" if not relro else "full" if now or dynamic is None else "partial",
+        "nx": bool(stack),
+        "wx": wx,
+        "textrel": textrel,
+        "canary": canary,
+        "fortify": [checked, checked + plain],
+        "language": language,
+    }
+
+
+def _language(file: Any) -> str:
+    if file.get_section_by_name(".go.buildinfo") or file.get_section_by_name(".note.go.buildid"):
+        return "go"
+    comment = file.get_section_by_name(".comment")
+    if comment is not None and b"rustc" in comment.data():
+        return "rust"
+    return "c"

@@ -1,0 +1,65 @@
+"""The seccomp filters in force, asked of the kernel by ptrace: each process stops for a moment."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Mapping
+from typing import Final
+
+from stockade.audit.facts.fact import Fact
+
+_SEIZE, _INTERRUPT, _DETACH, _GET_FILTER = 0x4206, 0x4207, 17, 0x420C
+_WALL: Final = 0x40000000
+_MOST: Final = 4096
+"""Instructions of the longest classic program that the kernel takes (BPF_MAXINSNS)."""
+_STACK: Final = 64
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
+_libc.ptrace.restype = ctypes.c_long
+
+
+def collect(members: Mapping[str, list[int]]) -> Fact:
+    """Container to [{pid, programs}], the programs of each process in hexadecimal, the last installed first."""
+    found: dict[str, list[dict[str, object]]] = {}
+    for name, pids in sorted(members.items()):
+        found[name] = []
+        for pid in pids:
+            try:
+                found[name].append({"pid": pid, "programs": [one.hex() for one in programs(pid)]})
+            except ProcessLookupError:
+                continue
+            except OSError as error:
+                return Fact.unreadable(f"/proc/{pid}", f"filters by ptrace: {error.strerror}")
+    return Fact.of(found, "ptrace")
+
+
+def programs(pid: int) -> list[bytes]:
+    """The filters of one process, the last installed first. OSError as ptrace(2) has it."""
+    _ptrace(_SEIZE, pid)
+    try:
+        _ptrace(_INTERRUPT, pid)
+        os.waitpid(pid, _WALL)
+        found: list[bytes] = []
+        buffer = ctypes.create_string_buffer(_MOST * 8)
+        while len(found) < _STACK:
+            try:
+                length = _ptrace(_GET_FILTER, pid, len(found), ctypes.addressof(buffer))
+            except OSError as error:
+                if error.errno == errno.ENOENT or (error.errno == errno.EINVAL and not found):
+                    return found
+                raise
+            found.append(buffer.raw[: length * 8])
+        raise OSError(errno.E2BIG, "too many filters on one another")
+    finally:
+        _libc.ptrace(_DETACH, pid, None, None)
+
+
+def _ptrace(request: int, pid: int, address: int = 0, data: int = 0) -> int:
+    answer: int = _libc.ptrace(request, pid, address, data)
+    if answer < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    return answer

@@ -1,0 +1,1 @@
+"""Rules as data: the expressions they are written in, their shape, the shipped ones."""
