@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
-import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stockade.prove.mutation import Mutation, Score, measure
+from stockade.cli.main import main
+from stockade.prove.mutation import Score, measure
 
 from tests.selinux.reference import permissions, to_cil
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "reference-policy.json.gz"
+CIL = DATA.with_name("reference-policy.cil")
 FILES = ("file", "dir", "lnk_file", "chr_file", "blk_file", "sock_file", "fifo_file", "anon_inode")
 
 NAMED = {
@@ -79,18 +80,17 @@ class Reference:
     def score(self) -> Score:
         return measure(self.sets["all_s"], self.sets["all_o"], self.verbs, self.given, self.denied)
 
-    def spelled(self, verb: str) -> str:
-        """A verb as CIL class permissions."""
-        found: dict[str, list[str]] = {}
-        for bit, (name, permission) in enumerate(self.pairs):
-            if self.verbs[verb] >> bit & 1:
-                found.setdefault(name, []).append(permission)
-        return " ".join(f"({name} ({' '.join(perms)}))" for name, perms in found.items())
-
-    def rules(self, word: str, who: str, verb: str, what: str) -> str:
-        parts = self.spelled(verb).split(") (")
-        whole = [f"{'(' if n else ''}{p}{')' if n < len(parts) - 1 else ''}" for n, p in enumerate(parts)]
-        return " ".join(f"({word} {who} {what} {part})" for part in whole)
+    def cil(self) -> bytes:
+        """The whole as CIL: the decisions, its words for files as a class map, and its guards on files."""
+        lines = [f"(classmap files ({' '.join(sorted(self.verbs))}))"]
+        for verb in sorted(self.verbs):
+            found: dict[str, list[str]] = {}
+            for bit, (name, permission) in enumerate(self.pairs):
+                if self.verbs[verb] >> bit & 1:
+                    found.setdefault(name, []).append(permission)
+            lines += [f"(classmapping files {verb} ({name} ({' '.join(perms)})))" for name, perms in found.items()]
+        lines += [f"(neverallow {who} {what} (files ({' '.join(verbs)})))" for who, verbs, what in GUARDS]
+        return to_cil(self.data) + "\n".join(lines).encode() + b"\n"
 
 
 @pytest.fixture(scope="module")
@@ -106,24 +106,35 @@ def test_the_reference_lets_a_third_through(reference: Reference) -> None:
     assert {verb: (left[verb], tried) for verb, tried in score.tried.items()} == SURVIVORS
 
 
-def test_libsepol_agrees(reference: Reference) -> None:
-    """The same guards as neverallow rules, in CIL with the reference's decisions: all 1,029, one compilation."""
-    from stockade.selinux.libsepol import refused_lines
-
+def test_one_command_scores_it_given_as_cil(reference: Reference, capsys: pytest.CaptureFixture[str]) -> None:
+    """libsepol resolves the words and sets and refuses the widenings; it agrees with the tables on each of 1,029."""
+    assert CIL.read_bytes() == reference.cil(), "python -m tests.prove.test_reference_score writes it"
+    words = ["check", "--mutate", str(CIL), "--subjects", "all_s", "--objects", "all_o", "--format", "json"]
+    code = main(words)
+    found = json.loads(capsys.readouterr().out)
+    assert (code, found["tried"], found["rejected"]) == (1, 1029, 686)
+    assert abs(100 * found["score"] - 67) < 1
     score = reference.score()
-    guards = [reference.rules("neverallow", who, v, what) for who, verbs, what in GUARDS for v in verbs]
-    cil = [("reference.cil", to_cil(reference.data)), ("guards.cil", "\n".join(guards).encode())]
-    assert refused_lines(cil, b"") == frozenset()
-    tried = [
-        Mutation(verb, s, t, 0)
-        for (s, t), has in sorted(reference.given.items())
-        for verb, access in sorted(reference.verbs.items())
-        if access & ~has
-    ]
-    assert len(tried) == 1029
-    random.Random(1).shuffle(tried)
-    rules = "\n".join(reference.rules("allow", one.subject, one.verb, one.target) for one in tried)
-    no = refused_lines(cil, rules.encode())
-    survivors = {(one.verb, one.subject, one.target) for one in score.survivors}
-    accepted = {(one.verb, one.subject, one.target) for n, one in enumerate(tried, 1) if n not in no}
-    assert accepted == survivors
+    assert found["verbs"] == {
+        verb: {"tried": n, "rejected": score.rejected[verb]} for verb, n in sorted(score.tried.items())
+    }
+    ours = {(one.verb, one.subject, one.target) for one in score.survivors}
+    theirs = {(o["verb"], who, what) for o in found["survivors"] for who in o["who"] for what in o["what"]}
+    assert theirs == ours
+
+
+def test_a_guard_less_is_a_lower_score(
+    reference: Reference, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cil = CIL.read_bytes()
+    guard = b"(neverallow untrusted_s all_o (files (block)))\n"
+    assert guard in cil
+    (tmp_path / "policy.cil").write_bytes(cil.replace(guard, b""))
+    assert main(["check", "--mutate", str(tmp_path), "--subjects", "all_s", "--objects", "all_o"]) == 1
+    out = capsys.readouterr().out
+    assert "mutation score 56.0 %: 576 of 1029 widenings are refused\n" in out
+    assert "may block: " in out
+
+
+if __name__ == "__main__":
+    CIL.write_bytes(Reference().cil())

@@ -18,6 +18,9 @@ from stockade.source.files import read_files
 @click.option("--mutate", is_flag=True, help="Widen every rule there could be, and say which widenings are refused.")
 @click.option("--exact", is_flag=True, help="With --mutate: have libsepol refuse every widening, not a sample.")
 @click.option("--derive", is_flag=True, help="First write the guards that are missing to promises/derived.yaml.")
+@click.option("--subjects", help="With --mutate, of CIL: the attribute of those who are tried.")
+@click.option("--objects", help="With --mutate, of CIL: the attribute of what they are tried on.")
+@click.option("--verbs", help="With --mutate, of CIL: the class map whose permissions are tried.")
 @policy_version_option
 @format_option
 def command(
@@ -26,6 +29,9 @@ def command(
     mutate: bool,
     exact: bool,
     derive: bool,
+    subjects: str | None,
+    objects: str | None,
+    verbs: str | None,
     policy_version: int | None,
     form: str,
 ) -> int:
@@ -33,13 +39,26 @@ def command(
 
     Every fault is said with its file, line and column. Ends with 0 when the policy holds and 1 when it does not.
 
+    With --mutate POLICY may be CIL that others wrote, a file or a folder of them. Then its own neverallow rules are
+    scored: on its attributes --subjects and --objects (the types of processes and all types when not said) and in the
+    words of its class maps, or else by single permissions.
+
     \b
     Example:
       stockade check ./policy
       stockade check --mutate
+      stockade check --mutate reference.cil --subjects all_s --objects all_o
     """
     if exact and not mutate:
         raise click.UsageError("--exact belongs to --mutate")
+    from stockade.cli import _mutate_cil
+
+    if mutate and policy is not None and _mutate_cil.is_cil(policy):
+        if exact or derive:
+            raise click.UsageError("--exact and --derive are not for CIL: every widening of it is compiled anyway")
+        return _mutate_cil.mutate_cil(policy, subjects, objects, verbs, form)
+    if (subjects, objects, verbs) != (None, None, None):
+        raise click.UsageError("--subjects, --objects and --verbs belong to --mutate of CIL")
     folder = find_policy(policy)
     files = read_files(folder)
     if mutate or derive:
