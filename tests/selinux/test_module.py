@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from stockade.selinux import module
-from stockade.selinux.module import ModuleError, build_pp, missing, module_to_cil
+from stockade.selinux.module import ModuleError, body, build_pp, missing, module_to_cil, renamed
 
 TE = b"""module probe 1.0;
 require { type a_t; type b_t; class file { read write }; class dir search; }
@@ -42,6 +42,33 @@ def test_the_same_source_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytes
     assert build_pp(TE, FC) == first
     assert build_pp(TE, FC, mls=False) != first
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [b"p", b"probe", b"a_name_that_is_rather_long"])
+def test_a_renamed_package_is_what_the_tools_make(name: bytes) -> None:
+    te = b"# another comment\n" + TE.replace(b"module probe", b"module " + name)
+    fc = b"# of " + name + b"\n" + FC
+    assert body(te) == body(TE)
+    assert renamed(build_pp(TE, FC), te, fc) == build_pp(te, fc)
+
+
+@pytest.mark.parametrize("other", [TE.replace(b"write", b"read"), TE.replace(b"1.0", b"1.1"), TE + b"type more_t;\n"])
+def test_another_module_has_another_body(other: bytes) -> None:
+    assert body(other) != body(TE)
+
+
+def test_only_a_package_of_the_known_form_is_renamed() -> None:
+    package = build_pp(TE, FC)
+    for broken in (
+        package[:40],
+        b"\0" + package[1:],
+        package.replace(b"SE Linux Module", b"SE Linux Policy"),
+        build_pp(TE),
+    ):
+        with pytest.raises(ModuleError, match="a package of an unknown form"):
+            renamed(broken, TE, FC)
+    with pytest.raises(ModuleError, match="only a named module"):
+        renamed(package, b"allow a b:c d;", FC)
 
 
 @pytest.mark.parametrize(

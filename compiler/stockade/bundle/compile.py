@@ -12,15 +12,17 @@ from stockade.bundle import actions
 from stockade.bundle.summary import summary
 from stockade.bundle.write import Artefact
 from stockade.model.container import ContainerType
+from stockade.model.once import Once
 from stockade.model.policy import Policy
 from stockade.oci.build import to_json, to_runtime_spec
 from stockade.seccomp.cbpf import compile_filter
+from stockade.seccomp.explain import explain
 from stockade.seccomp.oci import to_oci
 from stockade.selinux import contract, toolchain
 from stockade.selinux.attributes import membership
 from stockade.selinux.cil import Writer
 from stockade.selinux.libsepol import CilError, compile_cil
-from stockade.selinux.module import build_pp
+from stockade.selinux.module import body, build_pp, renamed
 from stockade.selinux.te import type_fc, type_te
 
 POLICY_VERSION = toolchain.DEFAULT_POLICY_VERSION
@@ -64,14 +66,16 @@ def compile_policy(policy: Policy, jobs: int = 2, policy_version: int = POLICY_V
     cil, blocks = _cil(policy, writer)
     with ThreadPoolExecutor(max(1, jobs)) as pool:
         # checkmodule and semodule_package are programs of their own, so they run while the rest is compiled here.
-        modules = {container.name: _module(pool, policy, container, writer) for container in types}
+        packages: dict[bytes, Future[bytes]] = {}
+        modules = {container.name: _module(pool, packages, policy, container, writer) for container in types}
+        filter_of, profile_of = Once(compile_filter), Once(to_oci)
         filters = {
-            (container.name, arch): compile_filter(container.syscalls, arch)
+            (container.name, arch): filter_of(container.syscalls, arch)
             for container in types
             for arch in container.architectures
         }
         profiles = {
-            container.name: to_oci(container.syscalls, container.architectures, container.listener)
+            container.name: profile_of(container.syscalls, container.architectures, container.listener)
             for container in types
         }
         specs = {container.name: to_runtime_spec(container) for container in types}
@@ -89,6 +93,7 @@ def compile_policy(policy: Policy, jobs: int = 2, policy_version: int = POLICY_V
             Artefact(actions.PATH, actions.to_json(policy), JSON),
             Artefact("host/container_labels.json", contract.container_labels(policy), JSON),
         ]
+        json_of, explained = Once(_json), Once(explain)
         for container in types:
             folder = f"containers/{container.name}"
             te, fc, package = modules[container.name]
@@ -96,10 +101,10 @@ def compile_policy(policy: Policy, jobs: int = 2, policy_version: int = POLICY_V
                 Artefact(f"{folder}/selinux.cil", blocks[container.name], CIL),
                 Artefact(f"{folder}/selinux.te", te, TEXT),
                 Artefact(f"{folder}/selinux.fc", fc, TEXT),
-                Artefact(f"{folder}/selinux.pp", package.result(), BINARY),
-                Artefact(f"{folder}/seccomp.json", _json(profiles[container.name]), JSON),
+                Artefact(f"{folder}/selinux.pp", renamed(package.result(), te, fc), BINARY),
+                Artefact(f"{folder}/seccomp.json", json_of(profiles[container.name]), JSON),
                 Artefact(f"{folder}/oci.json", to_json(specs[container.name]), JSON),
-                Artefact(f"{folder}/summary.md", summary(policy, container), "text/markdown"),
+                Artefact(f"{folder}/summary.md", summary(policy, container, explained), "text/markdown"),
                 *(_filters(folder, container, filters)),
             ]
     return Compiled(tuple(artefacts), tuple(cil), compiled.policy, filters, profiles, specs)
@@ -119,11 +124,14 @@ def _cil(policy: Policy, writer: Writer) -> tuple[list[tuple[str, bytes]], dict[
 
 
 def _module(
-    pool: Executor, policy: Policy, container: ContainerType, writer: Writer
+    pool: Executor, packages: dict[bytes, Future[bytes]], policy: Policy, container: ContainerType, writer: Writer
 ) -> tuple[bytes, bytes, Future[bytes]]:
+    """The sources of a module, and its package under whatever name: types of one domain differ in the name alone."""
     sets = membership(writer.attributes.members, container.domain)
     te, fc = type_te(policy, container, sets), type_fc(container)
-    return te, fc, pool.submit(build_pp, te, fc)
+    if (key := body(te)) not in packages:
+        packages[key] = pool.submit(build_pp, te, fc)
+    return te, fc, packages[key]
 
 
 def _filters(folder: str, container: ContainerType, filters: Mapping[tuple[str, str], bytes]) -> Iterator[Artefact]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from stockade.model.container import CgroupValue, ContainerType, Quota
 from stockade.model.grants import members
@@ -10,23 +10,26 @@ from stockade.model.host import Rule
 from stockade.model.names import CAPABILITIES, FAMILIES
 from stockade.model.policy import Policy
 from stockade.model.promise import ActionPromise, LabelPromise
+from stockade.model.seccomp import SyscallPolicy
 from stockade.model.syscalls import numbers
-from stockade.seccomp.explain import explain
+from stockade.seccomp.explain import Explanation, explain
+
+Explain = Callable[[SyscallPolicy], Explanation]
 
 
-def summary(policy: Policy, container: ContainerType) -> bytes:
-    """`summary.md`: the layers one by one, each grant with its reason."""
+def summary(policy: Policy, container: ContainerType, explained: Explain = explain) -> bytes:
+    """`summary.md`: the layers one by one, each grant with its reason. `explained` is `explain`, or remembers it."""
     lines = [f"# {container.name}", "", container.why, ""]
     if container.extends:
         lines += [f"Narrows `{container.extends}`.", ""]
         lines += [f"- wider in `{key}`: {why}" for key, why in sorted(container.widens.items())]
         lines += [""] if container.widens else []
-    for title, body in _sections(policy, container):
+    for title, body in _sections(policy, container, explained(container.syscalls)):
         lines += [f"## {title}", "", *body, ""]
     return ("\n".join(lines).rstrip() + "\n").encode()
 
 
-def _sections(policy: Policy, container: ContainerType) -> Iterator[tuple[str, list[str]]]:
+def _sections(policy: Policy, container: ContainerType, said: Explanation) -> Iterator[tuple[str, list[str]]]:
     yield (
         "Labels",
         [
@@ -43,7 +46,7 @@ def _sections(policy: Policy, container: ContainerType) -> Iterator[tuple[str, l
             f"- never: {_words(FAMILIES.keys() - container.sockets.families)}",
         ],
     )
-    yield "System calls", list(_syscalls(container))
+    yield "System calls", list(_syscalls(container, said))
     yield (
         "Namespaces",
         [
@@ -64,15 +67,14 @@ def _sections(policy: Policy, container: ContainerType) -> Iterator[tuple[str, l
     yield "What is promised of it", list(_promises(policy, container))
 
 
-def always_allowed(container: ContainerType) -> frozenset[str]:
+def always_allowed(container: ContainerType, explained: Explain = explain) -> frozenset[str]:
     """The calls that a type may make whatever their arguments, of those that its architectures have."""
     there = frozenset().union(*(numbers(arch) for arch in container.architectures))
-    return there.intersection(explain(container.syscalls).allowed)
+    return there.intersection(explained(container.syscalls).allowed)
 
 
-def _syscalls(container: ContainerType) -> Iterator[str]:
-    said = explain(container.syscalls)
-    yield f"- always: {len(always_allowed(container))} calls"
+def _syscalls(container: ContainerType, said: Explanation) -> Iterator[str]:
+    yield f"- always: {len(always_allowed(container, lambda _: said))} calls"
     yield from (f"- {sentence}: {why}" for sentence, why in (*said.conditional, *said.refused))
     yield f"- {said.otherwise}"
     yield f"- architectures: {_words(container.architectures)}; every other is killed, x32 among them"

@@ -9,7 +9,8 @@ from stockade.model.action import ActionCase, Layer
 from stockade.model.container import ContainerType
 from stockade.model.policy import Policy
 from stockade.prove.confined import Confined, Oracle, of_type, process_context
-from stockade.prove.needs import Answer, answers
+from stockade.prove.needs import Answer
+from stockade.prove.remembered import Remembered
 
 __all__ = ["Answer", "Oracle", "Verdict", "decide", "decide_action", "process_context"]
 
@@ -55,11 +56,10 @@ def refusing(way: Iterable[Answer]) -> frozenset[Layer]:
     return frozenset(answer.layer for answer in way if not answer.given)
 
 
-def decide(confined: Confined, action: ActionCase, oracle: Oracle) -> Verdict:
-    """Whether a container confined so can do this, layer by layer."""
-    return Verdict(
-        tuple(tuple(part for need in way for part in answers(confined, need, oracle)) for way in action.ways)
-    )
+def decide(confined: Confined, action: ActionCase, oracle: Oracle | Remembered) -> Verdict:
+    """Whether a container confined so can do this, layer by layer. One who asks for many types remembers answers."""
+    known = oracle if isinstance(oracle, Remembered) else Remembered(oracle)
+    return Verdict(tuple(tuple(part for need in way for part in known(confined, need)) for way in action.ways))
 
 
 def decide_action(policy: Policy, container: ContainerType, action: ActionCase, oracle: Oracle) -> Verdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 from stockade.bundle.manifest import BundleError
@@ -12,11 +13,11 @@ from stockade.bundle.read import Bundle
 from stockade.model.container import ContainerType, Level
 from stockade.model.host import OBJECT_ROLE, PROCESS_ROLE, USER
 from stockade.model.policy import Policy
-from stockade.model.seccomp import Verdict
+from stockade.model.seccomp import SyscallPolicy, Verdict
 from stockade.model.syscalls import ARCHITECTURES, NATIVE, numbers
 from stockade.oci.build import to_runtime_spec
 from stockade.seccomp.emulate import decode, run
-from stockade.seccomp.semantics import decide
+from stockade.seccomp.semantics import Reference
 
 Filter = Callable[[str, str, Sequence[int], bool], Verdict]
 """(architecture, call, six arguments, whether by its x32 number) -> the filter's verdict."""
@@ -80,19 +81,35 @@ def process_context(container: ContainerType, categories: int) -> str:
     return f"{USER}:{PROCESS_ROLE}:{container.domain}:{levels(container.level, categories)[0]}"
 
 
-def of_type(policy: Policy, container: ContainerType) -> Confined:
-    """A container type as its source says."""
-    of_process, of_files, other = levels(container.level, policy.host.categories)
+def source_filter(policy: SyscallPolicy, archs: tuple[str, ...]) -> Filter:
+    """What a policy for these architectures answers, as its source says; each question is worked out once."""
+    references: dict[str, Reference] = {}
 
+    @cache
     def answer(arch: str, call: str, args: Sequence[int], x32: bool) -> Verdict:
-        number = numbers("x32" if x32 else arch)[call]
-        return decide(container.syscalls, arch, number, args, container.architectures)
+        abi = "x32" if x32 else arch
+        if abi not in archs:
+            return policy.foreign
+        if abi not in references:
+            references[abi] = Reference(policy, abi)
+        return references[abi].decide(numbers(abi)[call], args)
+
+    return answer
+
+
+def of_type(
+    policy: Policy,
+    container: ContainerType,
+    filters: Callable[[SyscallPolicy, tuple[str, ...]], Filter] = source_filter,
+) -> Confined:
+    """A container type as its source says. `filters` is `source_filter`, or remembers it."""
+    of_process, of_files, other = levels(container.level, policy.host.categories)
 
     return Confined(
         name=container.name,
         spec=to_runtime_spec(container),
         architectures=container.architectures,
-        filter=answer,
+        filter=filters(container.syscalls, container.architectures),
         context=f"{USER}:{PROCESS_ROLE}:{container.domain}:{of_process}",
         files=f"{USER}:{OBJECT_ROLE}:{container.files}:{of_files}",
         subjects=policy.host.subject_labels,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from stockade.model.access import mask_of, words
@@ -13,6 +13,7 @@ from stockade.model.finding import Finding
 from stockade.model.grants import Grants, rules_for
 from stockade.model.layers import capability_access, socket_classes
 from stockade.model.names import CAPABILITIES
+from stockade.model.once import Once
 from stockade.model.policy import Policy
 from stockade.model.seccomp import SyscallPolicy
 from stockade.oci.check import FLAGS
@@ -20,14 +21,18 @@ from stockade.oci.narrow import narrower
 from stockade.prove.labels import names_of
 from stockade.seccomp.narrow import wider
 
+Named = Callable[[SyscallPolicy], SyscallPolicy]
+Wide = Callable[[SyscallPolicy, SyscallPolicy, str], str | None]
+
 
 def widenings(policy: Policy, table: Grants) -> Iterator[Finding]:
     """Where a type is wider than the one it extends without saying so, and where it says so without being wider."""
+    named, compared = Once(_named_calls), Once(wider)
     for child in policy.containers.values():
         if child.extends is None:
             continue
         parent = policy.containers[child.extends]
-        found = list(_wider(child, parent, table))
+        found = list(_wider(child, parent, table, named, compared))
         for key, reason in found:
             if key not in child.widens:
                 yield Finding(
@@ -42,14 +47,18 @@ def widenings(policy: Policy, table: Grants) -> Iterator[Finding]:
                 yield Finding(child.place("widens"), message, "take it out of `widens`")
 
 
-def _wider(child: ContainerType, parent: ContainerType, table: Grants) -> Iterator[tuple[str, str]]:
+def _wider(
+    child: ContainerType, parent: ContainerType, table: Grants, named: Named, wide: Wide
+) -> Iterator[tuple[str, str]]:
     yield from narrower(child, parent)
     if extra := child.sockets.families - parent.sockets.families:
         yield "sockets", f"sockets of {', '.join(sorted(extra))}"
     for arch in child.architectures:
         if arch not in parent.architectures:
             yield "architectures", f"it runs on {arch} too"
-        elif (call := wider(_named_calls(child.syscalls), _named_calls(parent.syscalls), arch)) is not None:
+        elif child.syscalls is parent.syscalls:
+            continue
+        elif (call := wide(named(child.syscalls), named(parent.syscalls), arch)) is not None:
             yield "syscalls", f"it may call {call}"
             break
     if child.listener not in (None, parent.listener):

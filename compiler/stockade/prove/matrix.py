@@ -9,9 +9,11 @@ from stockade.bundle.actions import Catalogue, catalogue
 from stockade.bundle.compile import Compiled
 from stockade.bundle.read import Bundle
 from stockade.model.action import ESCAPES, ActionCase
+from stockade.model.once import Once
 from stockade.model.policy import Policy
 from stockade.prove.actions import Verdict, decide
-from stockade.prove.confined import Confined, Oracle, of_bundle, of_type
+from stockade.prove.confined import Confined, Oracle, of_bundle, of_type, source_filter
+from stockade.prove.remembered import Remembered
 
 _COUNT = {0: "stopped by nothing", 1: "stopped by one layer", 2: "stopped by two layers", 3: "stopped by three layers"}
 
@@ -35,8 +37,9 @@ class Matrix:
 
 
 def _matrix(actions: Mapping[str, ActionCase], types: Mapping[str, Confined], oracle: Oracle) -> Matrix:
+    remembered = Remembered(oracle)
     verdicts = {
-        (action.name, name): decide(confined, action, oracle)
+        (action.name, name): decide(confined, action, remembered)
         for action in actions.values()
         for name, confined in types.items()
     }
@@ -45,7 +48,8 @@ def _matrix(actions: Mapping[str, ActionCase], types: Mapping[str, Confined], or
 
 def policy_matrix(policy: Policy, oracle: Oracle) -> Matrix:
     """The matrix of a policy as its source says; `oracle` decides about labels."""
-    types = {name: of_type(policy, container) for name, container in policy.containers.items()}
+    filters = Once(source_filter)
+    types = {name: of_type(policy, container, filters) for name, container in policy.containers.items()}
     return _matrix(policy.actions, types, oracle)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from stockade.bundle.compile import Compiled
 from stockade.model.finding import Finding
 from stockade.model.grants import Grants
+from stockade.model.once import Once
 from stockade.model.policy import Policy
 from stockade.model.seccomp import SyscallPolicy
 from stockade.oci.prove import prove_oci as prove_spec
@@ -51,23 +53,24 @@ def action_findings(policy: Policy, compiled: Compiled) -> tuple[Matrix, list[Fi
     return matrix, list(action_promises(policy, matrix))
 
 
+def _prove_profile(profile: Mapping[str, Any], policy: SyscallPolicy, archs: tuple[str, ...]) -> None:
+    prove_profile(policy, profile, archs)
+
+
 def artefact_faults(policy: Policy, table: Grants, compiled: Compiled) -> Iterator[str]:
     """Every way in which an artefact is not what the source says; empty when all of them are."""
     yield from disagreements(policy, table, Binary(compiled.kernel_policy))
     yield from contract_faults(policy, compiled)
-    held: set[tuple[SyscallPolicy, str, bytes]] = set()  # types that extend another often have the very same filter
+    # Types that extend another often have the very same filter and profile: what was proven is not proven again.
+    filters, profiles = Once(prove_filter), Once(_prove_profile)
     for container in policy.containers.values():
         for arch in container.architectures:
-            this = (container.syscalls, arch, compiled.filters[container.name, arch])
-            if this in held:
-                continue
             try:
-                prove_filter(*this)
-                held.add(this)
+                filters(container.syscalls, arch, compiled.filters[container.name, arch])
             except (Disagreement, BadProgram, Unprovable) as fault:
                 yield f"seccomp.{arch}.bpf of `{container.name}`: {fault}"
         try:
-            prove_profile(container.syscalls, compiled.profiles[container.name], container.architectures)
+            profiles(compiled.profiles[container.name], container.syscalls, container.architectures)
         except (Disagreement, Ambiguous, Unprovable) as fault:
             yield f"seccomp.json of `{container.name}`: {fault}"
         if compiled.profiles[container.name].get("listenerPath") != container.listener:

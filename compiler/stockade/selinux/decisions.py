@@ -59,6 +59,7 @@ class Decisions:
         self._classes: dict[str, int] = {}
         self._permissions: dict[tuple[str, str], int] = {}
         self._names: dict[tuple[str, int], str] = {}
+        self._known: dict[tuple[str, str, str], frozenset[str]] = {}
 
     def __enter__(self) -> Self:
         with LOCK:
@@ -93,10 +94,13 @@ class Decisions:
 
     def allowed(self, scon: str, tcon: str, tclass: str) -> frozenset[str]:
         """All permissions `scon` has on a `tclass` labelled `tcon`."""
+        key = scon, tcon, tclass
         with self._in_use():
-            decision, _, _ = self._compute(self._sid(scon), self._sid(tcon), self._class(tclass), 0)
-            bits = (1 << n for n in range(32) if decision.allowed >> n & 1)
-            return frozenset(self._name(tclass, bit) for bit in bits)
+            if key not in self._known:
+                decision, _, _ = self._compute(self._sid(scon), self._sid(tcon), self._class(tclass), 0)
+                bits = (1 << n for n in range(32) if decision.allowed >> n & 1)
+                self._known[key] = frozenset(self._name(tclass, bit) for bit in bits)
+            return self._known[key]
 
     def relabel(self, old: str, new: str, task: str, tclass: str) -> Access:
         """Do validatetrans and mlsvalidatetrans let `task` change a `tclass` from label `old` to `new`?"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import subprocess
 from pathlib import Path
 from shutil import which
@@ -17,6 +18,10 @@ PACKAGES: Final = {"checkmodule": "checkpolicy", "semodule_package": "semodule-u
 _TIMEOUT_S: Final = 120
 _HEADER: Final = re.compile(rb"^\s*module\s+([A-Za-z][\w.-]*)\s", re.MULTILINE)
 _PACKAGE_MAGIC: Final = b"\x8f\xff\x7c\xf9"
+_PACKAGE_HEAD: Final = struct.Struct("<5I")  # magic, version, two sections and where they begin
+_MODULE_FORMAT: Final = b"SE Linux Module"
+_MODULE_NUMBERS: Final = 20  # kind, version, options, two counts
+_LENGTH: Final = struct.Struct("<I")
 
 
 class ModuleError(Exception):
@@ -52,6 +57,38 @@ def build_pp(te: bytes, fc: bytes = b"", *, mls: bool = True) -> bytes:
     if not package.startswith(_PACKAGE_MAGIC):
         raise ModuleError("semodule_package did not write a module package", "semodule_package")
     return package
+
+
+def body(te: bytes) -> bytes:
+    """A .te text without comments and without its name: what decides all but the name in the package."""
+    lines = (line for line in te.split(b"\n") if line and not line.startswith(b"#"))
+    return _HEADER.sub(b"module module ", b"\n".join(lines), count=1)
+
+
+def renamed(package: bytes, te: bytes, fc: bytes) -> bytes:
+    """The package that `build_pp(te, fc)` gives, made from that of a module with the same `body`. ModuleError.
+
+    A package is a head that says where its sections begin, then the module, then the file contexts. The module has its
+    own name once, in its head: after a length that precedes the name of the format, and nine numbers.
+    """
+    header = _HEADER.search(te)
+    if header is None or not fc.strip():
+        raise ModuleError("only a named module with file contexts can be renamed", "semodule_package")
+    start, end = 20, _PACKAGE_HEAD.size + 8 + len(_MODULE_FORMAT) + _MODULE_NUMBERS
+    if len(package) < end + 4:
+        raise ModuleError("a package of an unknown form", "semodule_package")
+    magic, version, count, first, second = _PACKAGE_HEAD.unpack_from(package)
+    if package[:4] != _PACKAGE_MAGIC or count != 2 or first != start or package[28 : 28 + 15] != _MODULE_FORMAT:
+        raise ModuleError("a package of an unknown form", "semodule_package")
+    (length,) = _LENGTH.unpack_from(package, end)
+    name = header[1]
+    module = package[start:end] + _LENGTH.pack(len(name)) + name + package[end + 4 + length : second]
+    return (
+        _PACKAGE_HEAD.pack(magic, version, count, first, start + len(module))
+        + module
+        + package[second : second + 4]
+        + fc
+    )
 
 
 def module_to_cil(pp: bytes) -> str:

@@ -31,6 +31,7 @@ class SyscallBuilder:
     def __init__(self, groups: Mapping[str, tuple[str, ...]], report: Diagnostics) -> None:
         self.groups = groups
         self.report = report
+        self._built: dict[SyscallPolicy, SyscallPolicy] = {}
 
     def build(self, body: Map | None, sockets: Sockets, why: str, at: Position) -> SyscallPolicy:
         """The policy of one type; `why` and `at` are the type's own, for what is allowed by name alone."""
@@ -48,7 +49,7 @@ class SyscallBuilder:
                     rules[rule.call, rule.conditions, rule.verdict] = rule
         for rule in self._sockets(sockets):
             rules[rule.call, rule.conditions, rule.verdict] = rule
-        return SyscallPolicy(
+        built = SyscallPolicy(
             rules=tuple(
                 sorted(rules.values(), key=lambda r: (r.call, r.verdict.action, r.verdict.errno, r.conditions))
             ),
@@ -56,6 +57,8 @@ class SyscallBuilder:
             unknown=self._errno(body, "unknown", "ENOSYS"),
             kernel=self._kernel(body),
         )
+        # Types that narrow another in other layers alone share one policy: what follows from it is done once.
+        return self._built.setdefault(built, built)
 
     def listener(self, body: Map, policy: SyscallPolicy) -> str | None:
         """The socket of whoever answers for the kernel; noted where there is one without need, or need without one."""
