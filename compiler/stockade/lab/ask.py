@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -60,9 +58,7 @@ def ask(policy: bytes, questions: Sequence[Question], *, timeout: float = 60) ->
     tree.file("policy", policy)
     tree.file("plan", "".join("\t".join(question) + "\n" for question in questions).encode())
     tree.character("dev/console", 5, 1)
-    with tempfile.TemporaryDirectory(prefix="stockade-lab-") as name:
-        work = Path(name)
-        drop.own(work)
+    with uml.work_folder(drop) as work:
         initrd = work / "initramfs.cpio"
         initrd.write_bytes(tree.archive())
         drop.own(initrd)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,9 +128,7 @@ def boot(
     found = tools.find()
     drop = tools.drop()
     plan = encode(fixtures, probes)
-    with tempfile.TemporaryDirectory(prefix="stockade-lab-") as name:
-        work = Path(name)
-        drop.own(work)
+    with uml.work_folder(drop) as work:
         root, initrd = work / "root.erofs", work / "initramfs.cpio"
         image.build_root(image.root_tree(found), contexts, root, found, drop)
         initrd.write_bytes(image.initramfs(found, policy, plan))

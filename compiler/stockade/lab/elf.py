@@ -36,5 +36,5 @@ def needed(data: bytes) -> tuple[str, ...]:
         # The string table is named by its address; the loaded segment that covers it says where in the file that is.
         start = next(o + table - v for k, _, o, v, _, n in segments if table and k == _LOAD and v <= table < v + n)
         return tuple(data[start + name : data.index(b"\0", start + name)].decode("ascii") for name in names)
-    except (struct.error, StopIteration, ValueError) as error:
+    except (struct.error, StopIteration, ValueError, OverflowError) as error:
         raise ElfError(f"a damaged ELF file: {error}") from error

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
 import selectors
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from .tools import Drop, LabMissing, Tools
 
 # More than any boot prints; a guest that loops on its console must not fill this machine's memory.
 _LIMIT = 64 << 20
+_PREFIX = "stockade-lab-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,41 @@ class Ran:
     status: int | None
     seconds: float
     raw: bytes = b""
+
+
+@contextmanager
+def work_folder(drop: Drop) -> Iterator[Path]:
+    """A guest's private folder, gone afterwards; and with it those of others who were killed before they cleaned up."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        if (lock := _lock(path)) is not None:
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(lock)
+    lock = None
+    while lock is None:
+        work = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        lock = _lock(work)  # None when somebody swept in between, and took it for a dead one's
+    try:
+        drop.own(work)
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """A descriptor that holds a folder's lock until its holder ends, however that is; None where another has it."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(handle).st_nlink:
+            return handle
+    except OSError:
+        pass
+    os.close(handle)
+    return None
 
 
 def run(
@@ -68,7 +107,10 @@ def _run(
 ) -> Ran:
     report_read, report_write = os.pipe()
     initrd, *disks = (f"/proc/self/fd/{number}" for number in opened)
+    # Killed with this thread, should it be killed before it cleans up.
+    tied = [setpriv, "--pdeathsig", "KILL", "--"] if (setpriv := shutil.which("setpriv")) else []
     command = [
+        *tied,
         str(tools.linux),
         f"mem={memory}",
         f"initrd={initrd}",

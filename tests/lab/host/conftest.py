@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 from stockade.lab.host import By, File, HostRun, Image, Task, build, run
+from stockade.lab.host.image import root_tree
+from stockade.lab.host.packages import packages
+from stockade.lab.host.programs import programs
+from stockade.lab.tree import Tree
 
 TOOL = "/usr/bin/containerd-lab"
 CONTAINER = "system_u:system_r:container_t:s0:c1,c2"
@@ -15,6 +19,12 @@ CONTAINER = "system_u:system_r:container_t:s0:c1,c2"
 def image(bundle: Path) -> Image:
     """The standard image under the shipped policy."""
     return build(bundle)
+
+
+@pytest.fixture(scope="session")
+def root(bundle: Path) -> Tree:
+    """What the standard image is made of, by path."""
+    return root_tree(bundle, packages(), programs())
 
 
 def tool(name: str, *words: str, stdin: bytes = b"", by: By = By.RUNTIME, context: str = "") -> Task:

@@ -7,7 +7,7 @@ from errno import EACCES, ENOENT, EPERM, EROFS
 
 import pytest
 from stockade.lab.host import HostRun, Image
-from stockade.lab.host.packages import packages, unpack
+from stockade.lab.tree import Tree
 
 from .conftest import CONTAINER
 
@@ -84,8 +84,7 @@ def test_how_tasks_end(told: HostRun) -> None:
     assert (told["background"].status, told["background"].fault) == (None, "stopped")
 
 
-def test_output_comes_through_whole(told: HostRun) -> None:
-    (package,) = (one for one in packages() if one.name == "containerd")
-    program = unpack(package).nodes["usr/bin/ctr"].data
+def test_output_comes_through_whole(told: HostRun, root: Tree) -> None:
+    program = root.nodes["usr/bin/ctr"].data
     assert len(program) > 20e6
     assert hashlib.sha256(told["binary"].stdout).digest() == hashlib.sha256(program).digest()

@@ -75,6 +75,9 @@ static void lay(const struct item *item)
     } else if (*item->kind == 'l') {
         if (symlink(item->data.data, item->path))
             fail("link %s", item->path);
+    } else if (*item->kind == 's') {
+        if (mknod(item->path, S_IFSOCK | 0600, 0))
+            fail("make the socket %s", item->path);
     } else {
         int file = open(item->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         for (size_t at = 0; file >= 0 && at < item->data.length;) {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,7 +41,9 @@ def once(path: Path, make: Callable[[Path], None]) -> Path:
     Two who make the same one at the same time do not disturb each other: the first to finish is kept.
     """
     if path.is_dir():
+        os.utime(path)
         return path
+    _sweep(path.parent)
     work = Path(tempfile.mkdtemp(prefix=".new-", dir=path.parent))
     try:
         work.chmod(0o755)
@@ -52,3 +56,24 @@ def once(path: Path, make: Callable[[Path], None]) -> Path:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return path
+
+
+def keep_newest(parent: Path, count: int) -> None:
+    """Remove all but the `count` folders of `parent` that were last asked for. Guests that run have theirs open."""
+    entries = [path for path in parent.iterdir() if not path.name.startswith(".")]
+    for path in sorted(entries, key=_age)[:-count]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what a builder that was killed left behind: unfinished, and not touched for an hour."""
+    for path in parent.glob(".new-*"):
+        if time.time() - _age(path) > 3600:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _age(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # another has removed it meanwhile
+        return math.inf

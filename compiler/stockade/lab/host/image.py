@@ -19,6 +19,7 @@ from .packages import Package, PackageError, packages, unpack
 from .programs import programs
 
 FORMAT = 1
+_KEPT = 12
 PROGRAMS = (
     "usr/bin/containerd",
     "usr/bin/containerd-shim-runc-v2",
@@ -106,6 +107,7 @@ def build(
         cache.folder("images") / name,
         lambda work: _make(work, bundle, extras, chosen, own, found, inputs, progress),
     )
+    cache.keep_newest(folder.parent, _KEPT)
     told = json.loads((folder / "image.json").read_text(encoding="utf-8"))
     policies = [data for name, data in host.items() if re.fullmatch(r"policy\.\d+", name)]
     if len(policies) != 1:

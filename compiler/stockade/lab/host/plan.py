@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-_KINDS = {"file": b"f", "folder": b"d", "link": b"l"}
+_KINDS = {"file": b"f", "folder": b"d", "link": b"l", "socket": b"s"}
 PATH = "/usr/bin:/usr/sbin"
 
 
@@ -27,8 +27,9 @@ class By(Enum):
 class File:
     """A node laid before any task runs, below /etc, /run, /tmp or /var.
 
-    `kind` is file, folder or link, `data` a file's bytes or a link's target. Without a `label` (an SELinux context) it
-    gets the one that the policy gives whatever is made in its folder. Missing folders above it are made.
+    `kind` is file, folder, link or socket (nobody listens on it), `data` a file's bytes or a link's target. Without a
+    `label` (an SELinux context) it gets the one that the policy gives whatever is made in its folder. Missing folders
+    above it are made.
     """
 
     path: str

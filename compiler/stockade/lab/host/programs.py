@@ -14,6 +14,7 @@ from . import cache
 
 _FLAGS = ("-std=gnu11", "-O2", "-static", "-s", "-Wl,--build-id=none", "-Wall", "-Wextra", "-Werror")
 _PROGRAMS = ("stage1", "init")
+_HEADERS = ("channel", "common", "plan", "tasks", "tools", "verity")
 
 
 class CompileError(Exception):
@@ -29,8 +30,8 @@ def programs() -> dict[str, bytes]:
 
 def _sources() -> list[tuple[str, bytes]]:
     folder = resources.files("stockade.lab").joinpath("guest")
-    found = [(entry.name, entry.read_bytes()) for entry in folder.iterdir() if entry.name.endswith((".c", ".h"))]
-    return sorted(found)
+    names = sorted([*(f"{name}.c" for name in _PROGRAMS), *(f"{name}.h" for name in _HEADERS)])
+    return [(name, folder.joinpath(name).read_bytes()) for name in names]
 
 
 @functools.cache

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from .. import tools, uml
 from ..avc import ConsoleError, Denial, denials
@@ -117,9 +115,7 @@ def run(
     """
     plan = encode(tasks, files, enforcing=enforcing, containerd=containerd)
     found, drop = tools.find(), tools.drop()
-    with tempfile.TemporaryDirectory(prefix="stockade-lab-") as name:
-        work = Path(name)
-        drop.own(work)
+    with uml.work_folder(drop) as work:
         device = work / "plan"
         device.write_bytes(plan + bytes(-len(plan) % 4096))
         drop.own(device)
