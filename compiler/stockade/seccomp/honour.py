@@ -176,9 +176,7 @@ def _newer(document: Document, host: str, entries: list[Entry], known: Collectio
         if its.oci in told and (last := max((nr for call, nr in numbers(arch).items() if call in named), default=0)):
             highest[arch] = last
     if highest:
-        above = ", ".join(
-            f"{last:#x} on {arch}" if last > 0xFFFF else f"{last} on {arch}" for arch, last in highest.items()
-        )
+        above = ", ".join(f"{last if last < X32_BIT else hex(last)} on {arch}" for arch, last in highest.items())
         message = f"numbers above the highest that is named ({above}) get ENOSYS, whatever the default says"
         yield Finding(Kind.NEWER, f"{document.path}.defaultAction", message)
 
