@@ -78,6 +78,17 @@ def test_crun_itself_makes_the_same_of_the_profile(bundle: Path) -> None:
     assert crun(bundle, linux={"seccomp": SAID}) == crun(bundle, **raw(encoded(SAID)))
 
 
+@pytest.mark.parametrize("place", [5, 6])
+def test_crun_reads_six_tests(bundle: Path, place: int) -> None:
+    """Seven tests, one of which passes for the mode of LOOK: the seventh is never asked."""
+    tests = [arg(1, "EQ", 0o700 if at == place else 0o7000 + at) for at in range(7)]
+    said = profile(entry("chmod fchmodat", "ERRNO", *tests, errnoRet=NO_ANODE), default="ALLOW")
+    named = profile(*({**item, "names": ["chmod"]} for item in said["syscalls"]), default="ALLOW")
+    said = crun(bundle, linux={"seccomp": named})
+    assert "Seccomp:\t2" in said
+    assert ("chmod: /bin: No anode" in said) == (place < 6)
+
+
 def test_a_container_lives_under_the_shipped_profile(bundle: Path) -> None:
     said = crun(bundle, **raw(SHIPPED))
     assert said.split() == ["Seccomp:", "2"], said

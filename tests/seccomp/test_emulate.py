@@ -66,9 +66,17 @@ def test_division_by_a_zero_register_ends_the_thread() -> None:
     assert run(program((0x3C, 0, 0, 0), (0x06, 0, 0, 0x7FFF0000)), 0, 0, [0] * 6)[0] == Verdict(Action.KILL_THREAD)
 
 
-@pytest.mark.parametrize("data", [b"", b"1234567", b"\x06" * 12])
-def test_bytes_that_are_no_program(data: bytes) -> None:
-    with pytest.raises(BadProgram, match="whole number"):
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "it is empty"),
+        (b"1234567", "whole number"),
+        (b"\x06" * 12, "whole number"),
+        (b"\x06" * (8 * 4096 + 1), "more than 4096 instructions"),
+    ],
+)
+def test_bytes_that_are_no_program(data: bytes, why: str) -> None:
+    with pytest.raises(BadProgram, match=why):
         decode(data)
 
 

@@ -24,7 +24,7 @@ def found(
 
 
 def kinds(said: Any, **how: Any) -> list[tuple[Kind, str]]:
-    return [(one.kind, one.path) for one in found(said, **how) if one.kind is not Kind.NEWER]
+    return [(one.kind, one.path) for one in found(said, **how)]
 
 
 FIRST = "$.syscalls[0]"
@@ -111,9 +111,47 @@ def test_multiplexed_calls() -> None:
     assert (Kind.MULTIPLEXED, "$.syscalls") in kinds(made_up, archs=("x86_64", "i386"))
 
 
-def test_newer_calls_and_the_shipped_profile() -> None:
-    assert [one.kind for one in found(profile(entry("read")))] == [Kind.NEWER]
-    assert found(profile(entry("read"), defaultErrnoRet=38)) == []
+X86_64 = ["SCMP_ARCH_X86_64"]
+
+
+def test_newer_calls() -> None:
+    def newer(*names: str, archs: tuple[str, ...] = ("x86_64",), **said: Any) -> list[str]:
+        asked = found(profile(*(entry(name) for name in names), **said), archs=archs)
+        return [one.message for one in asked if one.kind is Kind.NEWER]
+
+    assert "(39 on x86_64)" in newer("getpid", "read", architectures=X86_64)[0]
+    three = [*X86_64, "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
+    assert "(39 on x86_64, 20 on i386, 0x40000027 on x32)" in newer("getpid", architectures=three)[0]
+    mapped = [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": []}]
+    assert "(39 on x86_64)" in newer("getpid", archMap=mapped)[0]
+    assert newer("read", architectures=X86_64) == [], "the number 0 is as good as none"
+    assert newer("getpid") == [], "no architecture is named"
+    assert newer("getpid", architectures=X86_64, defaultErrnoRet=38) == []
+    for default in ("ALLOW", "LOG", "TRACE"):
+        assert newer("getpid", architectures=X86_64, default=default) == []
+    for default in ("KILL", "TRAP"):
+        assert len(newer("getpid", architectures=X86_64, default=default)) == 1
+    lacking = found(profile(entry("getpid mseal"), architectures=X86_64), known=NAMES - {"mseal"})
+    assert "(39 on x86_64)" in next(one.message for one in lacking if one.kind is Kind.NEWER)
+
+
+@pytest.mark.parametrize("runtime", ["runc", "crun"])
+def test_architectures_that_start_nothing(runtime: str) -> None:
+    def fatal(*others: str) -> list[tuple[str, str]]:
+        said = profile(entry("getpid"), architectures=[*X86_64, *(f"SCMP_ARCH_{name}" for name in others)])
+        return [(one.kind, one.path) for one in found(said, runtime) if one.fatal]
+
+    assert fatal("X86", "MIPSEL", "RISCV64") == []
+    assert fatal("S390X") == fatal("PARISC") == [(Kind.ARCHITECTURE, "$.architectures")]
+
+
+def test_more_tests_than_crun_reads() -> None:
+    said = profile(entry("read", "ALLOW", *(arg(at % 6, "EQ", at) for at in range(7))))
+    assert (Kind.TESTS, f"{FIRST}.args") in kinds(said, runtime="crun")
+    assert Kind.TESTS not in dict(kinds(said))
+
+
+def test_the_shipped_profile() -> None:
     assert [one.kind for one in found(SHIPPED) if not one.harmless] == [Kind.ORDER]
 
 

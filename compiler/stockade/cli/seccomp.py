@@ -5,20 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-import textwrap
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from stockade.cli import filters
-from stockade.cli.output import Answer, Stop, format_option, json_document, message, table, text
+from stockade.cli.output import Answer, Stop, format_option, json_document, message, text
 from stockade.model.syscalls import ARCHITECTURES
 
 if TYPE_CHECKING:
     from stockade.seccomp.honour import Finding
-    from stockade.seccomp.outline import Section
     from stockade.seccomp.profile import Profile
 
 Archs = tuple[str, ...] | None
@@ -210,6 +207,7 @@ def explain(
     Example:
       stockade seccomp explain docker.json --runtime runc --libseccomp 2.5.4
     """
+    from stockade.cli._outline import finding, section_document, show, show_findings
     from stockade.seccomp.emulate import BadProgram
     from stockade.seccomp.judge import FilterJudge, Judge, PolicyJudge
     from stockade.seccomp.outline import outline
@@ -238,17 +236,21 @@ def explain(
     except Unprovable as error:
         raise Stop(f"{source}: {error}") from None
     if form == "json":
-        document = {"kind": kind, "architectures": [_section(section) for section in sections], "foreign": list(others)}
+        document = {
+            "kind": kind,
+            "architectures": [section_document(section) for section in sections],
+            "foreign": list(others),
+        }
         if runtime:
-            document |= {"runtime": runtime, "libseccomp": library, "notHonoured": [_finding(one) for one in findings]}
+            document |= {"runtime": runtime, "libseccomp": library, "notHonoured": [finding(one) for one in findings]}
         json_document(document)
         return Answer.YES
     for section in sections:
-        _show(section)
+        show(section)
     text(f"any other architecture: {' or '.join(others)}")
     if runtime:
         text()
-        _show_findings(findings, runtime, library)
+        show_findings(findings, runtime, library)
     return Answer.YES
 
 
@@ -268,49 +270,3 @@ def _findings(
         library, known = installed
     host = found.host(found.archs[0])
     return library, unhonoured(found, host, runtime, caps, kernel, known)
-
-
-def _finding(one: Finding) -> dict[str, object]:
-    weight = "fatal" if one.fatal else "harmless" if one.harmless else "matters"
-    return {"kind": str(one.kind), "path": one.path, "message": one.message, "weight": weight}
-
-
-def _section(section: Section) -> dict[str, Any]:
-    return {
-        "arch": section.arch,
-        "allowed": list(section.allowed),
-        "allowedNumbers": [list(run) for run in section.numbers],
-        "conditional": [{"call": call, "cases": list(cases)} for call, cases in section.conditional],
-        "answered": [{"answer": said, "calls": list(calls)} for said, calls in section.answered],
-        "unnamedNumbers": list(section.unnamed),
-    }
-
-
-def _show(section: Section) -> None:
-    count = len(section.allowed)
-    text(f"{section.arch}: {count} {'call is' if count == 1 else 'calls are'} allowed whatever the arguments")
-    _paragraph(section.allowed)
-    text(f"  numbers: {', '.join(f'{low}-{high}' if high > low else str(low) for low, high in section.numbers)}")
-    for call, cases in section.conditional:
-        text(f"  {call}: {'; '.join(cases)}")
-    for said, calls in section.answered:
-        text(f"  {said}, {len(calls)} {'call' if len(calls) == 1 else 'calls'}:")
-        _paragraph(calls)
-    text(f"  numbers that no call has: {' or '.join(section.unnamed)}")
-
-
-def _paragraph(words: Iterable[str]) -> None:
-    for line in textwrap.wrap(" ".join(words), 110, break_on_hyphens=False):
-        text(f"    {line}")
-
-
-def _count(things: int) -> str:
-    return f"{things} things" if things > 1 else "one thing" if things else "nothing"
-
-
-def _show_findings(findings: list[Finding], runtime: str, library: str) -> None:
-    count = sum(not one.harmless for one in findings)
-    text(f"{runtime} with libseccomp {library} would not honour {_count(count)}")
-    weights = [(str(_finding(one)["weight"]), one) for one in findings]
-    if findings:
-        table(("weight", "kind", "path", "what"), [(w, one.kind, one.path, one.message) for w, one in weights])

@@ -55,11 +55,13 @@ class Instruction(NamedTuple):
 
 def decode(program: bytes) -> tuple[Instruction, ...]:
     """The instructions of a program that the kernel would accept; BadProgram names the first that it would not."""
-    if not program or len(program) % 8:
+    if not program:
+        raise BadProgram("it is empty")
+    if len(program) > 8 * MAX_INSTRUCTIONS:
+        raise BadProgram(f"more than {MAX_INSTRUCTIONS} instructions, which the kernel refuses")
+    if len(program) % 8:
         raise BadProgram(f"{len(program)} bytes are not a whole number of 8-byte instructions")
     code = tuple(Instruction(*fields) for fields in struct.iter_unpack("<HBBI", program))
-    if len(code) > MAX_INSTRUCTIONS:
-        raise BadProgram(f"{len(code)} instructions, the kernel accepts {MAX_INSTRUCTIONS}")
     for at, instruction in enumerate(code):
         problem = _problem(instruction, len(code) - at - 1)
         if problem:

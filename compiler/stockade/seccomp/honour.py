@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from stockade.model.seccomp import Action
-from stockade.model.syscalls import ARCHITECTURES, NAMES, known_by
-from stockade.seccomp.profile import Profile, alternatives, covered
-from stockade.seccomp.profile_format import Entry, docker_name
+from stockade.model.syscalls import ARCHITECTURES, NAMES, X32_BIT, known_by, numbers
+from stockade.seccomp.profile import Profile, covered, told_archs
+from stockade.seccomp.profile_format import Document, Entry, docker_name
+from stockade.seccomp.profile_rules import alternatives
 
 RUNTIMES = ("runc", "crun")
 FLAGS: Mapping[str, frozenset[str]] = {
     "runc": frozenset(f"SECCOMP_FILTER_FLAG_{name}" for name in ("TSYNC", "LOG", "SPEC_ALLOW")),
     "crun": frozenset(f"SECCOMP_FILTER_FLAG_{name}" for name in ("TSYNC", "LOG", "SPEC_ALLOW", "WAIT_KILLABLE_RECV")),
 }
+UNREAD = frozenset(f"SCMP_ARCH_{name}" for name in "PARISC PARISC64 M68K SH SHEB".split())
+"""Architectures of the OCI specification that runc does not read."""
+BIG_ENDIAN = frozenset(
+    f"SCMP_ARCH_{name}" for name in "MIPS MIPS64 MIPS64N32 PPC PPC64 S390 S390X PARISC PARISC64 M68K SHEB".split()
+)
+PERMISSIVE = (Action.ALLOW, Action.LOG, Action.TRACE)
+"""The defaults with which runc leaves newer calls to the profile."""
+MAX_TESTS = 6
+"""So many elements of `args` crun reads; it passes over the others."""
 RELEASES: Mapping[str, tuple[str, frozenset[str]]] = {
     "2.5.3": ("5.15", frozenset()),
     "2.5.4": ("5.17", frozenset(["set_mempolicy_home_node"])),
@@ -34,6 +45,7 @@ class Kind(StrEnum):
     """Why something is not honoured."""
 
     SAME_ARGUMENT = "same-argument"
+    TESTS = "too-many-tests"
     UNKNOWN_NAME = "unknown-name"
     DEFAULT = "equal-to-default"
     SHADOWED = "shadowed"
@@ -44,6 +56,7 @@ class Kind(StrEnum):
     NUMBER = "errno-without-use"
     NEWER = "newer-calls"
     MULTIPLEXED = "multiplexed"
+    ARCHITECTURE = "architecture"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +100,9 @@ def unhonoured(
     if document.default_number is not None and document.default.action not in (Action.ERRNO, Action.TRACE):
         path = f"{document.path}.defaultErrnoRet"
         found.append(_number(path, document.default_action, runtime))
-    if runtime == "runc" and document.default.action not in (Action.ALLOW, Action.LOG) and document.default.errno != 38:
-        message = "calls with a number above the highest that is named here get ENOSYS, whatever the default says"
-        found.append(Finding(Kind.NEWER, f"{document.path}.defaultAction", message))
+    found += _architectures(document, host, runtime)
+    if runtime == "runc":
+        found += _newer(document, host, entries, known)
     order = {entry.path: at for at, entry in enumerate(entries)}
     return sorted(found, key=lambda one: (order.get(one.path, -1), one.path, one.kind, one.message))
 
@@ -115,6 +128,9 @@ def _of_entry(
             f"argument {which} is tested more than once, so each of its {len(entry.tests)} tests is a rule alone: OR"
         )
         yield Finding(Kind.SAME_ARGUMENT, f"{entry.path}.args", message)
+    if runtime == "crun" and len(entry.tests) > MAX_TESTS:
+        message = f"crun reads the first {MAX_TESTS} of these {len(entry.tests)} tests"
+        yield Finding(Kind.TESTS, f"{entry.path}.args", message)
     if entry.tests and not alternatives(entry):
         yield Finding(Kind.NEVER, f"{entry.path}.args", "no argument passes these tests", harmless=True)
     strange = sorted(name for _, name in entry.names if name not in known and name in NAMES)
@@ -134,6 +150,35 @@ def _of_entry(
             message = f"a rule without tests answers {_some(shadowed)}, so these tests are never looked at"
             yield Finding(Kind.SHADOWED, entry.path, message)
         yield from _multiplexed(entry, profile)
+
+
+def _architectures(document: Document, host: str, runtime: str) -> Iterator[Finding]:
+    """Architectures for which no filter can be made together with that of the host."""
+    told = told_archs(document, host)
+    unread = sorted(set(told) & UNREAD)
+    path = f"{document.path}.{'architectures' if document.arch_map is None else 'archMap'}"
+    if runtime == "runc" and unread:
+        yield Finding(Kind.ARCHITECTURE, path, f"runc does not know {_some(unread)}", fatal=True)
+    elif others := sorted(set(told) & BIG_ENDIAN):
+        message = f"libseccomp puts {_some(others)} into no filter with {host}: their byte orders differ"
+        yield Finding(Kind.ARCHITECTURE, path, message, fatal=True)
+
+
+def _newer(document: Document, host: str, entries: list[Entry], known: Collection[str]) -> Iterator[Finding]:
+    """The numbers from which on runc answers ENOSYS, on each architecture of which it is told."""
+    if document.default.action in PERMISSIVE or document.default.errno == errno.ENOSYS:
+        return
+    named = {name for entry in entries for _, name in entry.names} & set(known)
+    told = told_archs(document, host)
+    highest = {}
+    for arch, its in ARCHITECTURES.items():
+        # Where none is named, or only the call with the number 0, runc takes it that there are no calls.
+        if its.oci in told and (last := max((nr for call, nr in numbers(arch).items() if call in named), default=0)):
+            highest[arch] = last
+    if highest:
+        above = ", ".join(f"{last if last < X32_BIT else hex(last)} on {arch}" for arch, last in highest.items())
+        message = f"numbers above the highest that is named ({above}) get ENOSYS, whatever the default says"
+        yield Finding(Kind.NEWER, f"{document.path}.defaultAction", message)
 
 
 def _multiplexed(entry: Entry, profile: Profile) -> Iterator[Finding]:

@@ -60,7 +60,7 @@ def to_oci(policy: SyscallPolicy, archs: str | Sequence[str], listener: str | No
         _refuse_companions(policy, arch, alike)
     grouped = sorted(alike.items(), key=lambda item: (bool(item[0] and item[0][0][0]), item[1]))
     return {
-        **_answer("defaultAction", "defaultErrnoRet", policy.unknown),
+        **answer("defaultAction", "defaultErrnoRet", policy.unknown),
         "architectures": [ARCHITECTURES[arch].oci for arch in sorted(archs)],
         **({} if listener is None else {"listenerPath": listener}),
         "syscalls": [_entry(names, *part) for said, names in grouped for part in sorted(said, key=_order)],
@@ -121,7 +121,8 @@ def _free_parts(call: str, rules: list[SyscallRule], denied: Verdict) -> list[Pa
         raise NotRepresentable(call, str(error), rules[0].at) from error
 
 
-def _answer(action: str, number: str, verdict: Verdict) -> dict[str, Any]:
+def answer(action: str, number: str, verdict: Verdict) -> dict[str, Any]:
+    """A verdict as members of a profile with these two names; the second only where the verdict carries a number."""
     said: dict[str, Any] = {action: ACTIONS[verdict.action]}
     if verdict.action in (Action.ERRNO, Action.TRACE):
         said[number] = verdict.errno or verdict.data
@@ -129,7 +130,7 @@ def _answer(action: str, number: str, verdict: Verdict) -> dict[str, Any]:
 
 
 def _entry(names: list[str], comparisons: tuple[Comparison, ...], verdict: Verdict) -> dict[str, Any]:
-    entry = {"names": names, **_answer("action", "errnoRet", verdict)}
+    entry = {"names": names, **answer("action", "errnoRet", verdict)}
     if comparisons:
         entry["args"] = [_argument(comparison) for comparison in comparisons]
     return entry

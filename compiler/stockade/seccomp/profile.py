@@ -7,18 +7,18 @@ still meet, libseccomp lets their order or its own tree decide; here the stricte
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from stockade.model.position import Position
-from stockade.model.seccomp import Action, Condition, Multiplexed, SyscallPolicy, SyscallRule, Verdict
+from stockade.model.seccomp import Action, Multiplexed, SyscallPolicy, SyscallRule, Verdict
 from stockade.model.syscalls import ARCHITECTURES, CARRIES, KERNEL, NAMES, NATIVE, numbers
-from stockade.seccomp.profile_format import WORD64, Document, Entry, Test, docker_name, kernel_version, read
+from stockade.seccomp.oci import answer
+from stockade.seccomp.profile_format import Document, Entry, docker_name, kernel_version, read
 from stockade.seccomp.profile_json import ProfileError, nearest, shown
 from stockade.seccomp.profile_names import ELSEWHERE
-from stockade.seccomp.regions import EVERYTHING, Region, split_condition
-from stockade.seccomp.semantics import strictness
+from stockade.seccomp.profile_rules import Conflict, Said, by_call, meaning, order, settle
 
 DOCKER_CAPS = frozenset(
     "AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE NET_RAW SETFCAP SETGID SETPCAP SETUID "
@@ -29,19 +29,6 @@ NEWEST = kernel_version(".".join(KERNEL.split(".")[:2])) or (0, 0)
 MAX_RULES = 100_000
 _HOSTS = {"i386": "x86_64", "x32": "x86_64", "arm": "aarch64"}
 _FOREIGN = Verdict(Action.KILL_THREAD)
-
-Said = tuple[tuple[Condition, ...], Verdict, str]
-"""What a rule says of a call: its conditions, its answer, and the JSON path of the entry."""
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """Two entries that answer a call differently where both match; `ordered`: libseccomp takes the first of them."""
-
-    call: str
-    first: str
-    second: str
-    ordered: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +103,10 @@ def resolve(
     for host in hosts:
         family = [arch for arch in archs if host_of(arch, archs) == host]
         entries = [entry for entry in document.entries if entry.applies(docker_name(host), caps, kernel)]
-        on_host = _by_call(entries, document.default)
+        on_host = by_call(entries, document.default)
         for call in sorted(set().union(*(numbers(arch) for arch in family))):
-            said, conflict = _settle(call, on_host.get(call, []))
-            if call in decided and _meaning(rules.get(call, [])) != _meaning(said):
+            said, conflict = settle(call, on_host.get(call, []))
+            if call in decided and meaning(rules.get(call, [])) != meaning(said):
                 why = f"`{call}` gets different rules on {decided[call]} and {host}: compile them apart"
                 raise ProfileError(document.path, why)
             decided[call] = host
@@ -146,10 +133,15 @@ def host_of(arch: str, archs: Collection[str]) -> str:
 
 def covered(document: Document, host: str) -> tuple[str, ...]:
     """The OCI names of the architectures that the profile filters on a host; all others it kills."""
+    return told_archs(document, host) or (ARCHITECTURES[host].oci,)
+
+
+def told_archs(document: Document, host: str) -> tuple[str, ...]:
+    """The OCI names of the architectures that a runtime on a host is told; without any it filters the host's own."""
     own = ARCHITECTURES[host].oci
-    if document.arch_map is not None:
-        return (own, *document.arch_map.get(own, ()))
-    return document.architectures or (own,)
+    if document.arch_map is None:
+        return document.architectures or ()
+    return (own, *document.arch_map[own]) if own in document.arch_map else ()
 
 
 def default_archs(document: Document, host: str) -> tuple[str, ...]:
@@ -166,33 +158,13 @@ def to_object(document: Document, host: str, caps: Collection[str], kernel: tupl
     for entry in entries:
         names = [name for _, name in entry.names if name in NAMES]
         if names:
-            listed.append({"names": names, **_spelled("action", "errnoRet", entry.verdict), **_args(entry)})
+            listed.append({"names": names, **answer("action", "errnoRet", entry.verdict), **_args(entry)})
     covers = covered(document, host)
     return {
-        **_spelled("defaultAction", "defaultErrnoRet", document.default),
+        **answer("defaultAction", "defaultErrnoRet", document.default),
         "architectures": [token for token in covers if token in {its.oci for its in ARCHITECTURES.values()}],
         "syscalls": listed,
     }
-
-
-def conditions(test: Test) -> Condition | None:
-    """A test as a condition on all 64 bits; None where it never holds. One that always holds has the full range."""
-    value, top = test.value, WORD64
-    if test.op == "MASKED_EQ":
-        if not value:
-            return Condition(test.index, 64, ((0, top),))
-        # libseccomp drops the bits of valueTwo that lie outside the mask.
-        return Condition(test.index, 64, (), ((value, test.two & value),))
-    lines = {
-        "EQ": ((value, value),),
-        "NE": ((0, value - 1), (value + 1, top)),
-        "LT": ((0, value - 1),),
-        "LE": ((0, value),),
-        "GT": ((value + 1, top),),
-        "GE": ((value, top),),
-    }
-    ranges = tuple((low, high) for low, high in lines[test.op] if low <= high)
-    return Condition(test.index, 64, ranges) if ranges else None
 
 
 def _unknown_names(document: Document) -> Iterator[tuple[str, str]]:
@@ -202,94 +174,18 @@ def _unknown_names(document: Document) -> Iterator[tuple[str, str]]:
                 yield path, name
 
 
-def _by_call(entries: Iterable[Entry], default: Verdict) -> dict[str, list[Said]]:
-    """What the entries say of each call, in their order, without what equals the default or never holds."""
-    found: dict[str, list[Said]] = {}
-    for entry in entries:
-        if entry.verdict == default:
-            continue
-        for _, name in entry.names:
-            for tests in alternatives(entry):
-                found.setdefault(name, []).append((tests, entry.verdict, entry.path))
-    return found
-
-
-def alternatives(entry: Entry) -> list[tuple[Condition, ...]]:
-    """The conjunctions of conditions for which an entry answers; none where it never does."""
-    held = [conditions(test) for test in entry.tests]
-    if entry.either:
-        return [(condition,) for condition in held if condition]
-    together = tuple(condition for condition in held if condition)
-    return [tuple(sorted(together, key=lambda one: one.argument))] if len(together) == len(held) else []
-
-
-def _settle(call: str, said: list[Said]) -> tuple[list[Said], Conflict | None]:
-    """The rules that count for a call, each once, and a conflict between two of them if there is one."""
-    always = [one for one in said if not one[0]]
-    said = always or said
-    once: dict[tuple[tuple[Condition, ...], Verdict], Said] = {}
-    for one in said:
-        once.setdefault(one[:2], one)
-    kept = list(once.values())
-    conflict = next(
-        (
-            Conflict(call, one[2], other[2], bool(always))
-            for at, one in enumerate(kept)
-            for other in kept[at + 1 :]
-            if one[1] != other[1] and _meet(one[0] + other[0])
-        ),
-        None,
-    )
-    if always:
-        kept = [max(always, key=lambda one: strictness(one[1]))]
-    return kept, conflict
-
-
-def _meet(together: Iterable[Condition]) -> bool:
-    """Whether some arguments pass all the conditions."""
-    parts: list[Region] = [EVERYTHING]
-    for condition in together:
-        parts = [right for part in parts for right in split_condition(part, condition)[0]]
-    return bool(parts)
-
-
-def _order(one: Said) -> tuple[object, ...]:
-    tests = tuple((test.argument, test.ranges, test.masks) for test in one[0])
-    return strictness(one[1]), tests
-
-
-def _meaning(said: Iterable[Said]) -> set[tuple[tuple[Condition, ...], Verdict]]:
-    return {one[:2] for one in said}
-
-
 def _policy(document: Document, rules: Mapping[str, list[Said]]) -> SyscallPolicy:
     return SyscallPolicy(
         tuple(
             SyscallRule(call, verdict, tests, path, Position(path, 1, 1))
             for call, said in sorted(rules.items())
-            for tests, verdict, path in sorted(said, key=_order)
+            for tests, verdict, path in sorted(said, key=order)
         ),
         denied=document.default,
         unknown=document.default,
         foreign=_FOREIGN,
         multiplexed=Multiplexed.AS_RULED,
     )
-
-
-def _spelled(action: str, number: str, verdict: Verdict) -> dict[str, Any]:
-    names = {
-        Action.ALLOW: "ALLOW",
-        Action.LOG: "LOG",
-        Action.TRACE: "TRACE",
-        Action.NOTIFY: "NOTIFY",
-        Action.ERRNO: "ERRNO",
-        Action.TRAP: "TRAP",
-        Action.KILL_THREAD: "KILL_THREAD",
-        Action.KILL_PROCESS: "KILL_PROCESS",
-    }
-    said = {action: f"SCMP_ACT_{names[verdict.action]}"}
-    carried = {Action.ERRNO: verdict.errno, Action.TRACE: verdict.data}.get(verdict.action)
-    return said if carried is None else {**said, number: carried}
 
 
 def _args(entry: Entry) -> dict[str, Any]:
