@@ -37,6 +37,8 @@ def test_a_plain_container_gets_all_that_nri_can_give(node: Start, judge: Bundle
     assert {"nosuid", "nodev", "noexec"} <= set(places["/tmp"]) and "/run" in places
     assert {"nosuid", "nodev"} <= set(places["/etc/hostname"])
     assert "hooks" not in adjustments[0]
+    both = messages.CREATE_CONTAINER | messages.VALIDATE_CONTAINER_ADJUSTMENT
+    assert given.runtime.live()[0].events == both | messages.UPDATE_CONTAINER
     (created,) = given.events("created")
     assert created["type"] == "ordinary" and created["pod"] == "web-0"
     assert set(created["adjusted"]) >= {"rlimits", "pids", "seccomp_policy", "unified", "mounts"}
@@ -131,6 +133,13 @@ def test_what_is_wider_and_cannot_be_narrowed_is_not_created(node: Start, name: 
     made, _ = dry.runtime.create(sandbox, asked)
     assert made["id"] == asked["id"] and TYPE not in made["annotations"]
     assert reason in dry.events("refused")[0]["reason"] and dry.events("refused")[0]["dry_run"]
+
+
+def test_a_link_does_not_hide_what_is_mounted(node: Start, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/usr")
+    asked = {**container(), "mounts": [mount("/h", "bind", "rbind ro", str(tmp_path / "link"))]}
+    with pytest.raises(Failed, match=r"no-host-paths: .*/link, which is /usr, is mounted at /h"):
+        node().runtime.create(pod(), asked)
 
 
 def test_a_dry_run_changes_nothing(node: Start) -> None:
