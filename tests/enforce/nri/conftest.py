@@ -29,7 +29,7 @@ def compiled_filters(bundle: Path) -> dict[str, Fields]:
 @pytest.fixture(scope="session")
 def judge(bundle: Path) -> BundleJudge:
     found = load(str(bundle))
-    return BundleJudge(found._profiles, found._selection, found.digest, cgroup2=True)
+    return BundleJudge(found._profiles, found._selection, found.digest, cgroup2=True, filters=found._filters)
 
 
 @pytest.fixture
