@@ -82,6 +82,14 @@ def test_what_nobody_may_ask_for(facts: Facts) -> None:
         selection(WHOLE).choose(facts)
 
 
+def test_a_handler_is_not_left_by_asking() -> None:
+    """What a pod may ask for is held to the default, and the handler's type may be narrower than that."""
+    chosen = selection('default = "wide"\nask = ["ordinary"]')
+    assert chosen.choose(Facts(asked="ordinary")) == "ordinary"
+    with pytest.raises(SelectionError, match="may only have narrow"):
+        chosen.choose(Facts(handler="stockade-narrow", asked="ordinary"))
+
+
 @settings(deadline=None)
 @given(
     default=st.sampled_from(TYPES),

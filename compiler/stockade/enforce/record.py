@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 DECISIONS = "decisions.jsonl"
 COUNTERS = "stockade.prom"
-_METRIC = "stockade_decisions_total"
-_HEAD = f"# HELP {_METRIC} What enforcement decided, by container type, verb and decision.\n# TYPE {_METRIC} counter\n"
+METRIC = "stockade_decisions_total"
+HEAD = f"# HELP {METRIC} What enforcement decided, by container type, verb and decision.\n# TYPE {METRIC} counter\n"
 
 
 def _now() -> str:
@@ -38,7 +38,7 @@ def record(folder: str, entry: dict[str, Any]) -> None:
             os.write(file, line)
         finally:
             os.close(file)
-        _count(folder, f'{_METRIC}{{type="{entry["type"]}",verb="{entry["verb"]}",decision="{entry["decision"]}"}}')
+        _count(folder, f'{METRIC}{{type="{entry["type"]}",verb="{entry["verb"]}",decision="{entry["decision"]}"}}')
     except (OSError, ValueError) as error:
         sys.stderr.write(f"stockade: the decision is not recorded: {error}\n")
 
@@ -59,7 +59,7 @@ def _count(folder: str, key: str) -> None:
             pass
         counts[key] = counts.get(key, 0) + 1
         with open(f"{path}.new", "w", encoding="ascii") as file:
-            file.write(_HEAD + "".join(f"{name} {value}\n" for name, value in sorted(counts.items())))
+            file.write(HEAD + "".join(f"{name} {value}\n" for name, value in sorted(counts.items())))
         os.replace(f"{path}.new", path)
     finally:
         os.close(lock)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +14,8 @@ from stockade.bundle.write import Artefact, write
 from stockade.enforce.nri.judge import BundleJudge, load
 from stockade.enforce.nri.plugin import Options
 from stockade.enforce.nri.wire import Fields
+from stockade.lab.host.packages import packages, unpack
 
-from .debian13 import containerd as fetched
 from .live import V2
 from .node import CLOSED, Node, Start
 
@@ -30,7 +29,7 @@ def compiled_filters(bundle: Path) -> dict[str, Fields]:
 @pytest.fixture(scope="session")
 def judge(bundle: Path) -> BundleJudge:
     found = load(str(bundle))
-    return BundleJudge(found._profiles, found._selection, found.digest, cgroup2=True)
+    return BundleJudge(found._profiles, found._selection, found.digest, cgroup2=True, filters=found._filters)
 
 
 @pytest.fixture
@@ -50,8 +49,13 @@ def node(tmp_path: Path, judge: BundleJudge) -> Iterator[Start]:
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of containerd 1.7's programs."""
-    given = os.environ.get("CONTAINERD_PROGRAMS")
-    return Path(given) if given else fetched(tmp_path_factory.mktemp("debian13"))
+    folder = tmp_path_factory.mktemp("debian13")
+    (package,) = (package for package in packages() if package.name == "containerd")
+    for path, entry in unpack(package).nodes.items():
+        if path.startswith("usr/bin/"):
+            (folder / Path(path).name).write_bytes(entry.data)
+            (folder / Path(path).name).chmod(0o755)
+    return folder
 
 
 @pytest.fixture(scope="session")

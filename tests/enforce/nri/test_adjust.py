@@ -269,6 +269,19 @@ def test_everything_else_that_a_plugin_can_adjust_shows_in_the_effect() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("said", "limit"),
+    [
+        ({"unified": {"pids.max": "7"}}, {"limit": 7}),
+        ({"unified": {"pids.max": "7"}, "pids": {"limit": 9}}, {"limit": 9}),
+        ({"unified": {"pids.max": "max"}}, None),
+        ({"unified": {}}, None),
+    ],
+)
+def test_a_limit_on_processes_is_seen_by_the_name_of_its_file(said: Fields, limit: Fields | None) -> None:
+    assert view.resources(said).get("pids") == limit
+
+
 def test_a_filter_survives_the_way(compiled_filters: dict[str, Fields]) -> None:
     for name, profile in compiled_filters.items():
         data = messages.SECCOMP.encode(view.seccomp_message(profile))

@@ -37,6 +37,8 @@ def test_a_plain_container_gets_all_that_nri_can_give(node: Start, judge: Bundle
     assert {"nosuid", "nodev", "noexec"} <= set(places["/tmp"]) and "/run" in places
     assert {"nosuid", "nodev"} <= set(places["/etc/hostname"])
     assert "hooks" not in adjustments[0]
+    both = messages.CREATE_CONTAINER | messages.VALIDATE_CONTAINER_ADJUSTMENT
+    assert given.runtime.live()[0].events == both | messages.UPDATE_CONTAINER
     (created,) = given.events("created")
     assert created["type"] == "ordinary" and created["pod"] == "web-0"
     assert set(created["adjusted"]) >= {"rlimits", "pids", "seccomp_policy", "unified", "mounts"}
@@ -133,6 +135,13 @@ def test_what_is_wider_and_cannot_be_narrowed_is_not_created(node: Start, name: 
     assert reason in dry.events("refused")[0]["reason"] and dry.events("refused")[0]["dry_run"]
 
 
+def test_a_link_does_not_hide_what_is_mounted(node: Start, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/usr")
+    asked = {**container(), "mounts": [mount("/h", "bind", "rbind ro", str(tmp_path / "link"))]}
+    with pytest.raises(Failed, match=r"no-host-paths: .*/link, which is /usr, is mounted at /h"):
+        node().runtime.create(pod(), asked)
+
+
 def test_a_dry_run_changes_nothing(node: Start) -> None:
     given = node(Options(dry_run=True))
     asked = container()
@@ -149,6 +158,20 @@ def test_the_runtime_default_filter_is_replaced_where_the_operator_says_so(node:
     assert "seccomp_policy" in given.runtime.create(pod(), container(seccomp_profile={}))[0]["linux"]
     with pytest.raises(Failed, match="a filter of its own"):
         given.runtime.create(pod(), container(seccomp_profile={"profile_type": 2}))
+
+
+def test_the_type_s_own_file_is_no_filter_of_another(node: Start, bundle: Path, tmp_path: Path) -> None:
+    given = node()
+    own = bundle / "containers/ordinary/seccomp.json"
+    for place in (str(own), f"localhost/{own}"):
+        asked = container(seccomp_profile={"profile_type": 2, "localhost_ref": place})
+        assert "seccomp_policy" in given.runtime.create(pod(), asked)[0]["linux"]
+    changed = tmp_path / "seccomp.json"
+    changed.write_bytes(own.read_bytes() + b" ")
+    for other in (changed, bundle / "containers/web/seccomp.json", tmp_path / "absent", tmp_path):
+        asked = container(seccomp_profile={"profile_type": 2, "localhost_ref": str(other)})
+        with pytest.raises(Failed, match="a filter of its own"):
+            given.runtime.create(pod(), asked)
 
 
 def test_a_filter_that_is_shown_is_joined(node: Start, judge: BundleJudge) -> None:
@@ -215,7 +238,7 @@ def test_an_older_runtime_is_given_what_it_can_take_or_nothing_at_all(node: Star
     assert {"type": "cgroup"} in newer.runtime.create(pod(), container(namespaces=spaces))[0]["linux"]["namespaces"]
     with pytest.raises(Failed, match="rlimits"):
         node(ACCEPT, version="1.7.6").runtime.create(pod(), container())
-    first = BundleJudge(judge._profiles, judge._selection, judge.digest, cgroup2=False)
+    first = BundleJudge(judge._profiles, judge._selection, judge.digest, cgroup2=False, filters={})
     with pytest.raises(Failed, match=r"pids.limit 2048 \(not with NRI"):
         node(ACCEPT, first, version="1.7.24").runtime.create(pod(), container())
 

@@ -17,11 +17,13 @@ import pytest
 from stockade.cli.main import main
 from stockade.enforce.nri import judge as judging
 from stockade.enforce.nri.__main__ import main as bare
+from stockade.enforce.nri.counters import Counters
 from stockade.enforce.nri.judge import _leads_to, _shared
 from stockade.enforce.nri.run import OPTIONS, PARTIAL
 
 from .fake import Runtime
 from .live import COMPILER
+from .samples import container, pod
 
 RECIPE = """
 version = 3
@@ -118,16 +120,53 @@ def test_it_serves_until_it_is_told_to_stop(host: list[str], runtime: Runtime, t
     log = tmp_path / "events"
     code = f"import sys; sys.path.insert(0, {str(COMPILER)!r}); from stockade.cli.main import main; sys.exit(main())"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "nri", *host, "--log", str(log)], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, "nri", *host, "--log", str(log), "--counters", str(tmp_path / "p")],
+        stderr=subprocess.PIPE,
+        text=True,
     )
     runtime.wait(lambda: bool(runtime.live()))
+    runtime.create(pod(), container())
+    deadline = time.monotonic() + 5
+    while not (tmp_path / "p").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=10)
     assert (process.returncode, said) == (0, "")
     events = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [event["event"] for event in events] == ["connected", "configured", "synchronized", "disconnected"]
+    assert [event["event"] for event in events] == [
+        "connected",
+        "configured",
+        "synchronized",
+        "created",
+        "disconnected",
+    ]
     assert events[1]["fails_open"] == [] and events[-1]["reason"] == "stopped"
     assert all(event["time"].endswith("Z") for event in events)
+
+
+def test_decisions_are_counted(tmp_path: Path) -> None:
+    passed: list[str] = []
+    counters = Counters(str(tmp_path / "nri.prom"), lambda event, **_: passed.append(event))
+    counters.flush()
+    assert list(tmp_path.iterdir()) == []
+    counters.log("connected", socket="x")
+    for _ in range(2):
+        counters.log("created", type="web")
+    counters.log("refused", type="", reason="x")
+    counters.log("refused", type="web", reason="x", dry_run=True)
+    counters.flush()
+    assert (tmp_path / "nri.prom").read_text().splitlines()[2:] == [
+        'stockade_decisions_total{type="",verb="create",decision="refused"} 1',
+        'stockade_decisions_total{type="web",verb="create",decision="confined"} 2',
+        'stockade_decisions_total{type="web",verb="create",decision="would-be-refused"} 1',
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["nri.prom"]
+    assert passed == ["connected", "created", "created", "refused", "refused"]
+    lost = Counters("/nonexistent/x", lambda event, **_: passed.append(event))
+    lost.log("created", type="web")
+    lost.flush()
+    assert passed[-1] == "not-counted"
 
 
 def test_accepting_is_repeated_in_each_report(host: list[str], tmp_path: Path) -> None:

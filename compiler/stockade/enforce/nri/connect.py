@@ -101,7 +101,16 @@ def stopping() -> Iterator[int]:
         os.close(writing)
 
 
-def serve(ready: Callable[[], str], plugin: Plugin, log: Log, name: str, index: str, wake: int, patience: float) -> str:
+def serve(
+    ready: Callable[[], str],
+    plugin: Plugin,
+    log: Log,
+    name: str,
+    index: str,
+    wake: int,
+    patience: float,
+    after: Callable[[], None] = lambda: None,
+) -> str:
     """Connect, serve, and connect again whenever the connection ends, until `wake` is readable; why it ended.
 
     `ready` is asked before each attempt: it says to which socket, or raises StartRefused. Raises ConnectError when
@@ -119,7 +128,7 @@ def serve(ready: Callable[[], str], plugin: Plugin, log: Log, name: str, index: 
         else:
             log("connected", socket=path)
             began = time.monotonic()
-            reason = Session(connection, plugin, log).serve(name, index, wake)
+            reason = Session(connection, plugin, log, after).serve(name, index, wake)
             log("disconnected", reason=reason)
             if reason == STOPPED:
                 return reason

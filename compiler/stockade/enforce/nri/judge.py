@@ -34,8 +34,17 @@ class LoadError(Exception):
 class BundleJudge:
     """Judges by the profiles of a bundle. `digest` is that of its manifest."""
 
-    def __init__(self, profiles: Mapping[str, Profile], selection: Selection, digest: str, *, cgroup2: bool) -> None:
+    def __init__(
+        self,
+        profiles: Mapping[str, Profile],
+        selection: Selection,
+        digest: str,
+        *,
+        cgroup2: bool,
+        filters: Mapping[str, bytes],
+    ) -> None:
         self._profiles = profiles
+        self._filters = filters
         self._selection = selection
         self.digest = digest
         self.cgroup2 = cgroup2
@@ -101,6 +110,14 @@ class BundleJudge:
     def seccomp(self, name: str) -> Spec:
         """The type's filter."""
         return self._profiles[name].seccomp
+
+    def is_own_filter(self, path: str, name: str) -> bool:
+        """Whether a file holds the type's filter, byte for byte as the bundle has it."""
+        try:
+            with open(path, "rb") as file:  # noqa: PTH123
+                return file.read(len(self._filters[name]) + 1) == self._filters[name]
+        except OSError:
+            return False
 
     def _host(self, spec: Spec, pod: Mapping[str, Any]) -> core.Host:
         sources = {mount.get("source", "") for mount in spec.get("mounts", []) if "/" in mount.get("source", "")}
@@ -172,10 +189,9 @@ def load(folder: str, select: str = "") -> BundleJudge:
         if findings := recipe.trusted(f"{folder}/manifest.json", "bundle"):
             raise LoadError("; ".join(findings))
         bundle = read(folder)
+        filters = {name: bundle.bytes(f"containers/{name}/seccomp.json") for name in bundle.types}
         profiles = {
-            name: Profile.from_files(
-                bundle.bytes(f"containers/{name}/oci.json"), bundle.bytes(f"containers/{name}/seccomp.json")
-            )
+            name: Profile.from_files(bundle.bytes(f"containers/{name}/oci.json"), filters[name])
             for name in bundle.types
         }
         for name, profile in profiles.items():
@@ -185,7 +201,7 @@ def load(folder: str, select: str = "") -> BundleJudge:
         chosen = _selection(select, profiles)
     except (BundleError, Refused, view.ViewError, recipe.RecipeError) as error:
         raise LoadError(f"{folder}: {error}") from error
-    return BundleJudge(profiles, chosen, bundle.digest, cgroup2=Path(CGROUP2).exists())
+    return BundleJudge(profiles, chosen, bundle.digest, cgroup2=Path(CGROUP2).exists(), filters=filters)
 
 
 def _selection(path: str, profiles: Mapping[str, Profile]) -> Selection:

@@ -44,6 +44,9 @@ class Judge(Protocol):
     def seccomp(self, name: str) -> Spec:
         """The type's filter as the specification has it."""
 
+    def is_own_filter(self, path: str, name: str) -> bool:
+        """Whether a file holds the type's filter."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -189,6 +192,9 @@ class StockadePlugin:
             kind = None
         elif "seccomp_profile" in linux:
             kind = linux["seccomp_profile"].get("profile_type", messages.RUNTIME_DEFAULT)
+            place = linux["seccomp_profile"].get("localhost_ref", "")
+            if kind == messages.LOCALHOST and self._judge.is_own_filter(place.removeprefix("localhost/"), name):
+                return self._ready(name)[1]
         replaceable = kind in (None, messages.RUNTIME_DEFAULT) and self._options.replace_runtime_default
         if kind != messages.UNCONFINED and not replaceable:
             what = (
@@ -196,7 +202,7 @@ class StockadePlugin:
             )
             raise Violation(
                 f"seccomp: the container has {what}, which the type's filter must not replace: it may be the stricter; "
-                "ask for seccompProfile Unconfined, so that the type's filter is the only one"
+                "ask for Unconfined, or for Localhost with the bundle's own file"
             )
         return self._ready(name)[1]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from . import connect, features, recipe
+from .counters import Counters
 from .judge import BundleJudge, LoadError, load
 from .plugin import Options, StockadePlugin
 from .session import STOPPED, Log, Session, StartRefused
@@ -41,6 +42,7 @@ class Settings:
     index: str = connect.INDEX
     verify_hook: str = ""
     log: str = ""
+    counters: str = ""
     wait: int = 60
     accept_fail_open: bool = False
     replace_runtime_default: bool = False
@@ -56,6 +58,7 @@ OPTIONS: tuple[tuple[str, str], ...] = (
     ("index", "Two digits: plugins are asked in this order, the last one sees what the others adjust."),
     ("verify-hook", "A program on the host, with arguments, that every container gets as createRuntime hook."),
     ("log", "Append events to this file; without it, they go to standard error."),
+    ("counters", "Count decisions in this file, for the text file collector of Prometheus' node exporter."),
     ("wait", "Seconds without containerd after which to give up."),
     ("accept-fail-open", "Serve although containerd would start containers without the plugin; every report says so."),
     ("replace-runtime-default", "Put the type's filter in the place of RuntimeDefault, which NRI does not show."),
@@ -103,6 +106,8 @@ def run(settings: Settings, environment: Mapping[str, str]) -> int:
 
 
 def _run(settings: Settings, judge: BundleJudge, environment: Mapping[str, str], log: Log) -> int:
+    counters = Counters(settings.counters, log)
+    log = counters.log
     try:
         given = connect.launched(environment)
         name, index = (given.name, given.index) if given else (settings.name, settings.index)
@@ -131,10 +136,11 @@ def _run(settings: Settings, judge: BundleJudge, environment: Mapping[str, str],
         with connect.stopping() as wake:
             if given is not None:
                 os.set_inheritable(given.descriptor, False)
-                reason = Session(socket.socket(fileno=given.descriptor), plugin, log).serve(name, index, wake)
+                connection = socket.socket(fileno=given.descriptor)
+                reason = Session(connection, plugin, log, counters.flush).serve(name, index, wake)
                 log("disconnected", reason=reason)
                 return 0 if reason == STOPPED or plugin.configured else 3
-            connect.serve(ready, plugin, log, name, index, wake, settings.wait)
+            connect.serve(ready, plugin, log, name, index, wake, settings.wait, counters.flush)
             return 0
     except StartRefused as refused:
         log("not-started", reason=str(refused))

@@ -43,14 +43,20 @@ class Plugin(Protocol):
 
 
 class Session:
-    """A connection on which a plugin is registered under a name and a two-digit index."""
+    """A connection on which a plugin is registered under a name and a two-digit index.
 
-    def __init__(self, connection: socket.socket, plugin: Plugin, log: Log) -> None:
+    `after` is called when an answer has been sent, and nobody waits.
+    """
+
+    def __init__(
+        self, connection: socket.socket, plugin: Plugin, log: Log, after: Callable[[], None] = lambda: None
+    ) -> None:
         connection.settimeout(SENDING)
         self._mux = Mux(connection)
         self._peer = ttrpc.Peer(self._mux)
         self._plugin = plugin
         self._log = log
+        self._after = after
         self._registered = False
         self._shutdown = False
 
@@ -77,6 +83,7 @@ class Session:
                 for item in self._peer.receive():
                     if isinstance(item, ttrpc.Call):
                         self._call(item)
+                        self._after()
                     elif item.stream != registration or self._registered:
                         return f"an answer on stream {item.stream}, where nothing was asked"
                     elif item.error is not None:
