@@ -9,6 +9,7 @@ _PIE: Final = 0x08000000
 _NOW: Final = 0x1
 _BIND_NOW: Final = 0x8
 _TEXTREL: Final = 0x4
+_STRINGS: Final = 64 << 20
 FORTIFIED: Final = frozenset(
     "memcpy memmove memset mempcpy strcpy strncpy stpcpy stpncpy strcat strncat sprintf snprintf vsprintf vsnprintf "
     "printf fprintf vprintf vfprintf dprintf vdprintf asprintf vasprintf gets fgets read pread pread64 recv recvfrom "
@@ -25,8 +26,11 @@ def hardening(descriptor: int) -> dict[str, Any]:
     `canary` is true, false or null where it cannot be known; `fortify` is [calls that check, calls that could].
     `error` alone says that the file is no program that can be read.
     """
-    from elftools.common.exceptions import ELFError
-    from elftools.elf.elffile import ELFFile
+    try:
+        from elftools.common.exceptions import ELFError
+        from elftools.elf.elffile import ELFFile
+    except ImportError:
+        return {"error": "pyelftools, which reads programs, is missing"}
 
     with open(descriptor, "rb", closefd=False, buffering=1 << 14) as stream:
         try:
@@ -53,25 +57,28 @@ def _judged(file: Any) -> dict[str, Any]:
         elif kind == "PT_DYNAMIC":
             dynamic = segment
     now = textrel = pie = False
-    names: set[str] = set()
+    size = 0
     for tag in dynamic.iter_tags() if dynamic is not None else ():
         kind, value = tag.entry.d_tag, tag.entry.d_val
+        size = value if kind == "DT_STRSZ" else size
         now = now or kind == "DT_BIND_NOW" or (kind == "DT_FLAGS" and bool(value & _BIND_NOW))
         now = now or (kind == "DT_FLAGS_1" and bool(value & _NOW))
         pie = pie or (kind == "DT_FLAGS_1" and bool(value & _PIE))
         textrel = textrel or kind == "DT_TEXTREL" or (kind == "DT_FLAGS" and bool(value & _TEXTREL))
-    if dynamic is not None:
-        names = {symbol.name for symbol in dynamic.iter_symbols()}
-    shared = file["e_type"] == "ET_DYN"
     language = _language(file)
-    table = file.get_section_by_name(".symtab")
+    # Names are all that is asked of the symbols, so their texts are read and the tables are not.
+    names: set[bytes] = set()
+    if language == "c" and dynamic is not None:
+        names |= _names(file, dynamic.get_table_offset("DT_STRTAB")[1], size)
+    table = file.get_section_by_name(".strtab") if language == "c" and dynamic is None else None
     if table is not None:
-        names |= {symbol.name for symbol in table.iter_symbols()}
-    canary: bool | None = any(name.startswith("__stack_chk_") for name in names)
+        names |= _names(file, table["sh_offset"], table["sh_size"])
+    shared = file["e_type"] == "ET_DYN"
+    canary: bool | None = any(name.startswith(b"__stack_chk_") for name in names)
     if not canary and (language != "c" or (dynamic is None and table is None)):
         canary = None
-    checked = sum(1 for name in FORTIFIED if f"__{name}_chk" in names)
-    plain = sum(1 for name in FORTIFIED if name in names)
+    checked = sum(1 for name in FORTIFIED if f"__{name}_chk".encode() in names)
+    plain = sum(1 for name in FORTIFIED if name.encode() in names)
     return {
         "pie": shared and (pie or interpreter),
         "library": shared and not pie and not interpreter,
@@ -83,6 +90,17 @@ def _judged(file: Any) -> dict[str, Any]:
         "fortify": [checked, checked + plain],
         "language": language,
     }
+
+
+def _names(file: Any, offset: int | None, size: int) -> set[bytes]:
+    """The texts of a string table; ValueError where the file does not have it."""
+    if offset is None or not 0 < size <= _STRINGS:
+        raise ValueError("a table of names of an impossible size")
+    file.stream.seek(offset)
+    content: bytes = file.stream.read(size)
+    if len(content) < size:
+        raise ValueError("the table of names is cut short")
+    return set(content.split(b"\0"))
 
 
 def _language(file: Any) -> str:

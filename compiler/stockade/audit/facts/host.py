@@ -114,7 +114,9 @@ class Host:
         try:
             self.opened += 1
             resolve = calls.NO_CROSSING if place else calls.IN_ROOT
-            return calls.openat2(folder, below, flags | os.O_NONBLOCK | os.O_NOCTTY, resolve)
+            # openat2 refuses flags that O_PATH would ignore.
+            more = 0 if flags & os.O_PATH else os.O_NONBLOCK | os.O_NOCTTY
+            return calls.openat2(folder, below, flags | more, resolve)
         except OSError as error:
             return fault_of(error, path)
 
