@@ -25,7 +25,8 @@ def kind_of(name: str, document: dict[str, Any]) -> str:
         return "groups" if "groups" in document else "container"
     if "open" in document:
         return "waiver"
-    return {"host": "host", "actions": "action", "promises": "promise"}[name.split("/")[0]]
+    kinds = {"host": "host", "actions": "action", "promises": "promise", "expectations": "expectation"}
+    return kinds[name.split("/")[0]]
 
 
 def documents() -> list[tuple[str, dict[str, Any]]]:

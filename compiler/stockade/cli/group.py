@@ -13,6 +13,7 @@ from stockade import __version__
 COMMANDS: dict[str, str] = {
     "build": "Compile a policy, prove the result, and write the bundle.",
     "check": "Compile and prove a policy without writing anything.",
+    "test": "Ask a policy what its author expects of it.",
     "can": "Say whether WHO may do ACTION, layer by layer, and why.",
     "matrix": "Say how many layers stop each action in each container type.",
     "diff": "Say what one filter or profile allows that another does not, with a witness each.",

@@ -10,7 +10,7 @@ from stockade.source.documents import FOLDERS
 from stockade.source.shape import schema
 
 _KINDS = {"host": ("host",), "containers": ("container", "groups"), "actions": ("action",)}
-_KINDS["promises"] = ("promise", "waiver")
+_KINDS |= {"promises": ("promise", "waiver"), "expectations": ("expectation",)}
 
 
 def kinds_of(file: str, text: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from stockade.model.action import ActionCase
 from stockade.model.container import ContainerType
+from stockade.model.expectation import Expectation
 from stockade.model.host import Host
 from stockade.model.position import Position
 from stockade.model.promise import Promise, Waiver
@@ -17,7 +18,8 @@ class Policy:
     """Everything a build needs; keyed by name, sorted. `default` is the type of a container for which none is named.
 
     `waivers` say what is neither given nor promised away. `complete` asks that nothing else is: whatever no rule gives
-    is promised away or waived; `header` is where that was asked for.
+    is promised away or waived; `header` is where that was asked for. `expectations` are asked by `stockade test`, and
+    change nothing.
     """
 
     host: Host
@@ -27,4 +29,5 @@ class Policy:
     default: str
     waivers: Mapping[str, Waiver] = field(default_factory=dict)
     complete: bool = False
+    expectations: Mapping[str, Expectation] = field(default_factory=dict)
     header: Position = field(default_factory=lambda: Position("host", 1, 1))

@@ -13,15 +13,21 @@ from stockade.source.inherit import MERGED
 from stockade.source.shape import Fault, check_shape
 from stockade.source.yaml import Map, Seq, read_documents
 
-_KIND = {"host": "host", "containers": "container", "actions": "action", "promises": "promise"}
-_HOMES = {"container": "containers", "action": "actions", "promise": "promises"}
+_KIND = {
+    "host": "host",
+    "containers": "container",
+    "actions": "action",
+    "promises": "promise",
+    "expectations": "expectation",
+}
+_HOMES = {"container": "containers", "action": "actions", "promise": "promises", "expect": "expectations"}
 FOLDERS = tuple(_KIND)
-KINDS = ("host", "container", "groups", "promise", "waiver", "action")
+KINDS = ("host", "container", "groups", "promise", "waiver", "action", "expectation")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
 
 
 def read_all(files: list[SourceFile], report: Diagnostics) -> dict[str, list[Map]]:
-    """The documents of every kind: host, container, groups, promise, waiver, action."""
+    """The documents of every kind: host, container, groups, promise, waiver, action, expectation."""
     found: dict[str, list[Map]] = {kind: [] for kind in KINDS}
     for file in sorted(files, key=lambda f: f.name):
         place = Position(file.name, 1, 1)
@@ -67,7 +73,7 @@ def read_all(files: list[SourceFile], report: Diagnostics) -> dict[str, list[Map
 def _without(kind: str, document: Map, faults: list[Fault], report: Diagnostics) -> bool:
     """Take the smallest whole entries with a fault out of a document; False when nothing is left to check."""
     document.partial = True
-    if kind in ("promise", "waiver"):
+    if kind in ("promise", "waiver", "expectation"):
         return False
     if kind == "action" or (kind == "container" and ("container" not in document or ("container",) in faults)):
         report.doubtful |= _words(document)

@@ -10,6 +10,7 @@ from stockade.source.container import ContainerBuilder
 from stockade.source.diagnostics import Diagnostics
 from stockade.source.documents import FOLDERS, by_name, read_all, syscall_groups
 from stockade.source.domains import Domain, own_promises
+from stockade.source.expectation import expectations
 from stockade.source.files import SourceFile, digest, read_files
 from stockade.source.host import HostBuilder
 from stockade.source.inherit import domains, inherit
@@ -47,6 +48,7 @@ def build(files: list[SourceFile]) -> Policy:
                 report.error(again.at, f"promise `{promise.name}` has the name of what `{domain.name}` says of itself")
             promised[promise.name] = promise
     waivers = promises.waivers(by_kind["waiver"])
+    expected = expectations(by_kind["expectation"], {*types, *host.scope.subjects}, report)
     default = host.header["default-container"]
     if default not in types and "default-container" in host.header.values_at:
         report.unknown(host.header.values_at["default-container"], "container type", default, types)
@@ -60,6 +62,7 @@ def build(files: list[SourceFile]) -> Policy:
         waivers,
         complete=host.header.get("guards") == "derived",
         header=host.header.at,
+        expectations=expected,
     )
 
 

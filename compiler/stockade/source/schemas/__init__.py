@@ -10,7 +10,7 @@ import json
 
 from stockade.source.schemas.container import container, groups
 from stockade.source.schemas.host import host
-from stockade.source.schemas.promise import action, promise, waiver
+from stockade.source.schemas.promise import action, expectation, promise, waiver
 
 __all__ = ["KINDS", "generated"]
 
@@ -21,6 +21,7 @@ KINDS = {
     "promise": promise,
     "waiver": waiver,
     "action": action,
+    "expectation": expectation,
 }
 
 

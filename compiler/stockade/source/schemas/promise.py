@@ -128,6 +128,25 @@ def _needs() -> Schema:
     return {"type": "array", "items": need, "minItems": 1, "description": "every one of these"}
 
 
+def expectation() -> Schema:
+    """A document of `expectations/`."""
+    question = text("a question as `stockade can` takes it: an action, VERB:OBJECT, a capability, a system call")
+    schema = closed(
+        ["expect", "why", "who"],
+        {
+            "expect": text("the expectation's name: lower case words joined by dashes", pattern=NAME),
+            "why": WHY,
+            "who": one_or_more(name("a container type or a subject")),
+            "may": several(question),
+            "may-not": several(question),
+            "level": text("level and categories of the objects, as in s0:c3,c4; s0 when left out"),
+        },
+        "what is expected of the policy",
+    )
+    schema["anyOf"] = [{"required": ["may"]}, {"required": ["may-not"]}]
+    return schema
+
+
 def action() -> Schema:
     """A document of `actions/`."""
     return closed(
