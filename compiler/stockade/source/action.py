@@ -105,7 +105,7 @@ class ActionBuilder:
             case "host-path":
                 path, reach = body["host-path"]["path"], Reach(body["host-path"]["reach"])
                 return NeedsHostPath(path, reach, self._mount_above(path))
-            case "all-capabilities":
+            case "every-capability":
                 return NeedsAllCapabilities()
             case "new-privileges":
                 return NeedsNewPrivileges()

@@ -111,7 +111,7 @@ def _needs() -> Schema:
             ["capability"],
             {"capability": one_or_more(enum(CAPABILITIES), "any one of these"), "of": enum(["initial", "own"])},
         ),
-        closed(["all-capabilities"], {"all-capabilities": {"const": True}}),
+        closed(["every-capability"], {"every-capability": {"const": True}}),
         closed(["selinux"], {"selinux": target}),
         closed(["host-namespace"], {"host-namespace": enum(NAMESPACES)}),
         closed(["device"], {"device": device}),
