@@ -85,7 +85,7 @@ def parse(report: str, cases: Sequence[Case], actions: Iterable[str]) -> dict[tu
         if kind == "failed":
             raise TrialError(f"the guest could not be set up: {' '.join(words)}")
         if kind == "said" and words[1] in wanted:
-            found[by_name[words[0]], words[1]] = Outcome(tuple(_attempt(word) for word in words[2:]))
+            found[by_name[words[0]], words[1]] = outcome(words[2:])
         elif kind == "said" and words[1] != "ran":
             noise[words[0]].append(" ".join(words[1:]))
         elif kind == "ended":
@@ -100,6 +100,11 @@ def parse(report: str, cases: Sequence[Case], actions: Iterable[str]) -> dict[tu
             state = f"status, enforcing before and after: {ended.get(name)}; {len(missing)} actions not tried"
             raise TrialError(f"container {name} did not run as it should ({state}); it said: {said}")
     return found
+
+
+def outcome(words: Iterable[str]) -> Outcome:
+    """What a probe printed after its action's name, one word an attempt. TrialError for anything else."""
+    return Outcome(tuple(_attempt(word) for word in words))
 
 
 def _attempt(word: str) -> Attempt:
@@ -120,26 +125,26 @@ def judge(
     What does not go through where every layer is taken away cannot be tried at all: either the kernel has no such
     thing, which the action says with the error to expect, or the probe is wrong, which is a problem.
     """
-    bare = {action: outcome for (case, action), outcome in outcomes.items() if case.setting == NOTHING}
+    bare = {action: answer for (case, action), answer in outcomes.items() if case.setting == NOTHING}
     untried: dict[str, str] = {}
     problems: list[str] = []
-    for name, outcome in sorted(bare.items()):
+    for name, answer in sorted(bare.items()):
         action = actions[name]
-        if outcome.passed(action):
+        if answer.passed(action):
             continue
-        reasons = {action.trial.absent.get(attempt.ended) for attempt in outcome.attempts}
+        reasons = {action.trial.absent.get(attempt.ended) for attempt in answer.attempts}
         if None in reasons or not reasons:
-            problems.append(f"`{name}` does not go through where nothing confines it ({outcome})")
+            problems.append(f"`{name}` does not go through where nothing confines it ({answer})")
         untried[name] = "; ".join(sorted(reason for reason in reasons if reason)) or "its probe fails"
     untried |= {name: action.trial.unasked for name, action in actions.items() if action.trial.unasked}
     mismatches = []
     compared = 0
-    for (case, name), outcome in outcomes.items():
+    for (case, name), answer in outcomes.items():
         if name in untried or case.setting == NOTHING:
             continue
         compared += 1
         foreseen = predicted(name, case.container, case.without, case.setting.runtime)
-        if outcome.passed(actions[name]) != foreseen:
-            mismatches.append(Mismatch(name, case.container, case.setting, foreseen, outcome))
+        if answer.passed(actions[name]) != foreseen:
+            mismatches.append(Mismatch(name, case.container, case.setting, foreseen, answer))
     problems += [f"`{name}` was never tried" for name in sorted(actions.keys() - bare.keys())]
     return Judged(outcomes, untried, tuple(mismatches), tuple(problems), compared)
