@@ -39,7 +39,7 @@ def oracle(compiled: Compiled) -> Iterator[Decisions]:
         ("bootstrap", "write-the-hosts-disk", set()),
         ("control", "ask-the-settings-api", set()),
         ("ordinary", "ask-the-settings-api", {Layer.MOUNTS, Layer.SELINUX}),
-        ("control", "enter-host-namespaces", {Layer.SECCOMP, Layer.CAPABILITIES, Layer.NAMESPACES, Layer.SELINUX}),
+        ("control", "enter-host-namespaces", {Layer.SECCOMP, Layer.CAPABILITIES, Layer.NAMESPACES}),
         ("admin", "leave-enforcing-mode", {Layer.SELINUX}),
         # A read-only bind mount with all below it is read-only at its top alone.
         ("admin", "change-the-settings", set()),

@@ -17,6 +17,7 @@ from stockade.model.action import (
     Categories,
     Need,
     NeedsAccess,
+    NeedsAllCapabilities,
     NeedsCapability,
     NeedsDevice,
     NeedsHostNamespace,
@@ -80,6 +81,7 @@ def _action(action: ActionCase) -> dict[str, Any]:
             "does": action.trial.does,
             "reached": list(action.trial.reached),
             "absent": dict(action.trial.absent),
+            "unasked": action.trial.unasked,
         },
     }
 
@@ -91,6 +93,8 @@ def _need(need: Need) -> dict[str, Any]:
             return {"syscall": list(need.calls), "arguments": arguments, "abi": need.abi.value}
         case NeedsCapability():
             return {"capability": need.name, "own": need.own}
+        case NeedsAllCapabilities():
+            return {"allCapabilities": True}
         case NeedsAccess():
             return {
                 "selinux": {name: list(permissions) for name, permissions in spell(need.access).items()},
@@ -124,7 +128,7 @@ def _case(name: str, body: Mapping[str, Any]) -> ActionCase:
         aim=Aim(body["aim"]),
         seen_in=tuple(body["seenIn"]),
         ways=tuple(tuple(_read(need) for need in way) for way in body["ways"]),
-        trial=Trial(trial["does"], tuple(trial["reached"]), dict(trial["absent"])),
+        trial=Trial(trial["does"], tuple(trial["reached"]), dict(trial["absent"]), trial["unasked"]),
         why=body["why"],
         at=Position(file, int(line), int(column)),
     )
@@ -143,6 +147,7 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], Need]] = {
         tuple(n["syscall"]), {int(index): value for index, value in n["arguments"].items()}, Abi(n["abi"])
     ),
     "capability": lambda n: NeedsCapability(n["capability"], n["own"]),
+    "allCapabilities": lambda n: NeedsAllCapabilities(),
     "selinux": _access,
     "hostNamespace": lambda n: NeedsHostNamespace(n["hostNamespace"]),
     "device": lambda n: NeedsDevice(n["device"], n["major"], n["minor"], n["access"]),

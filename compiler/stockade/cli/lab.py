@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from stockade.cli.lab_prove import prove
 from stockade.cli.output import Answer, Stop, format_option, json_document, table, text
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ def command() -> None:
       stockade lab boot ./build
       stockade lab run -- runc --version
     """
+
+
+command.add_command(prove)
 
 
 @command.command()

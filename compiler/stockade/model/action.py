@@ -88,6 +88,11 @@ class NeedsCapability:
 
 
 @dataclass(frozen=True, slots=True)
+class NeedsAllCapabilities:
+    """Every capability in the permitted set: one who has them all may trace anyone unasked."""
+
+
+@dataclass(frozen=True, slots=True)
 class NeedsAccess:
     """SELinux `access` by the container's domain to any one of `targets`; `itself` adds the domain's own label.
 
@@ -163,6 +168,7 @@ class NeedsNoLimit:
 Need = (
     NeedsSyscall
     | NeedsCapability
+    | NeedsAllCapabilities
     | NeedsAccess
     | NeedsHostNamespace
     | NeedsDevice
@@ -181,12 +187,14 @@ class Trial:
     """How a probe tries an action: what it `does`, and what the kernel answers.
 
     The attempt went through when the last call succeeded or failed with one of `reached`: errors that the kernel finds
-    only after every permission. `absent` are errors of a kernel that has no such thing, with the reason.
+    only after every permission. `absent` are errors of a kernel that has no such thing, with the reason. `unasked` says
+    why a user-mode kernel does not ask all that another asks, so that nothing follows from its answer; "" if not.
     """
 
     does: str
     reached: tuple[str, ...]
     absent: Mapping[str, str]
+    unasked: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

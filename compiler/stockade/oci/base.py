@@ -17,6 +17,24 @@ BASE_MOUNTS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
 """(destination, type, source, options) in containerd's words, which are those of `runc spec` made stricter."""
 
 
+def _always(kind: str, major: int, minor: int, access: str) -> dict[str, Any]:
+    return {"allow": True, "type": kind, "major": major, "minor": minor, "access": access}
+
+
+_EVERY_RUNTIME: tuple[Mapping[str, Any], ...] = (
+    _always("c", -1, -1, "m"),
+    _always("b", -1, -1, "m"),
+    *(_always("c", major, minor, "rwm") for major, minor in ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2))),
+    _always("c", 136, -1, "rwm"),
+)
+RUNTIME_DEVICE_RULES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
+    "runc": (*_EVERY_RUNTIME, _always("c", 10, 200, "rwm")),
+    "crun": _EVERY_RUNTIME,
+}
+"""What a runtime appends to every list of device rules: any node may be made, the standard ones used, and with runc
+before 1.2 that of tunnels. No specification takes these away; a capability and SELinux hold the making of nodes."""
+
+
 def base_mounts() -> list[dict[str, Any]]:
     """The same as members of a runtime specification."""
     return [

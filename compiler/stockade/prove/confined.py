@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from stockade.bundle.manifest import BundleError
 from stockade.bundle.read import Bundle
 from stockade.model.container import ContainerType, Level
+from stockade.model.example import levels
 from stockade.model.host import OBJECT_ROLE, PROCESS_ROLE, USER
 from stockade.model.policy import Policy
 from stockade.model.seccomp import SyscallPolicy, Verdict
@@ -36,7 +37,8 @@ class Confined:
     """One container type with an example pair of categories.
 
     `spec` are its runtime-spec parts, `context` its processes' label, `files` that of its own files, `subjects` the
-    labels of processes; `other` is the level of another container. `place` says where a key of the type was said.
+    labels of processes; `other` is the level of another container. `place` says where a key of the type was said, and
+    `runtime` who starts it.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Confined:
     subjects: frozenset[str]
     other: str
     place: Callable[[str], str]
+    runtime: str = "runc"
 
     @property
     def domain(self) -> str:
@@ -58,22 +61,6 @@ class Confined:
     def level(self) -> str:
         """The level that files of its own have: the pair of categories, or the lowest of its range."""
         return self.files.split(":", 3)[3]
-
-
-def levels(level: Level, categories: int) -> tuple[str, str, str]:
-    """(of processes, of their files, of another container) for one container of a type, by way of example.
-
-    `categories` is how many the policy has; of two there is one pair, and of three no second.
-    """
-    pair = "s0:c1,c2" if categories > 2 else "s0:c0.c1"
-    other = "s0:c3,c4" if categories > 4 else "s0:c0"
-    match level:
-        case Level.PAIR:
-            return pair, pair, other
-        case Level.ALL:
-            return f"s0-s0:c0.c{categories - 1}", "s0", other
-        case Level.NONE:
-            return "s0", "s0", other
 
 
 def process_context(container: ContainerType, categories: int) -> str:

@@ -53,10 +53,11 @@ def policy_matrix(policy: Policy, oracle: Oracle) -> Matrix:
     return _matrix(policy.actions, types, oracle)
 
 
-def bundle_matrix(bundle: Bundle, oracle: Oracle) -> Matrix:
-    """The matrix of a bundle as its artefacts say. BundleError."""
+def bundle_matrix(bundle: Bundle, oracle: Oracle, runtime: str = "runc") -> Matrix:
+    """The matrix of a bundle as its artefacts say, its containers started by this runtime. BundleError."""
     known = catalogue(bundle)
-    return _matrix(known.actions, {name: confined_in(bundle, known, name) for name in bundle.types}, oracle)
+    types = {name: replace(confined_in(bundle, known, name), runtime=runtime) for name in bundle.types}
+    return _matrix(known.actions, types, oracle)
 
 
 def confined_in(bundle: Bundle, known: Catalogue, name: str) -> Confined:

@@ -12,6 +12,7 @@ from stockade.model.action import (
     Layer,
     Need,
     NeedsAccess,
+    NeedsAllCapabilities,
     NeedsCapability,
     NeedsDevice,
     NeedsHostNamespace,
@@ -25,9 +26,10 @@ from stockade.model.action import (
     Use,
 )
 from stockade.model.classes import CLASSES
+from stockade.model.names import CAPABILITIES
 from stockade.model.seccomp import Action
 from stockade.model.syscalls import numbers
-from stockade.oci.base import covers, options_at, shown_at
+from stockade.oci.base import RUNTIME_DEVICE_RULES, covers, options_at, shown_at
 from stockade.prove.confined import Confined, Oracle
 from stockade.seccomp.prove import spell_call, spell_verdict
 from stockade.selinux.text import context
@@ -51,6 +53,12 @@ def answers(confined: Confined, need: Need, oracle: Oracle) -> Iterator[Answer]:
             yield _syscall(confined, need)
         case NeedsCapability():
             yield from _capability(confined, need, oracle)
+        case NeedsAllCapabilities():
+            missing = CAPABILITIES.keys() - _held(confined)
+            reason = (
+                f"{len(missing)} of {len(CAPABILITIES)} capabilities not held" if missing else "all capabilities held"
+            )
+            yield Answer(Layer.CAPABILITIES, not missing, reason + confined.place("capabilities"))
         case NeedsAccess():
             yield _access(confined, need, oracle)
         case NeedsHostNamespace():
@@ -106,7 +114,7 @@ def _syscall(confined: Confined, need: NeedsSyscall) -> Answer:
 
 def _capability(confined: Confined, need: NeedsCapability, oracle: Oracle) -> Iterator[Answer]:
     """The credentials, the user namespace they count in, and the label's leave to use them."""
-    held = f"CAP_{need.name}" in confined.spec["process"]["capabilities"]["permitted"]
+    held = need.name in _held(confined)
     reason = f"{need.name} {'held' if held else 'not held'}{confined.place('capabilities')}"
     yield Answer(Layer.CAPABILITIES, held, reason)
     confined_users = "user" in _namespaces(confined)
@@ -138,6 +146,10 @@ def _access(confined: Confined, need: NeedsAccess, oracle: Oracle) -> Answer:
     return Answer(Layer.SELINUX, False, f"{confined.domain} has no {words(need.access, 2)} on {spelled}")
 
 
+def _held(confined: Confined) -> frozenset[str]:
+    return frozenset(name.removeprefix("CAP_") for name in confined.spec["process"]["capabilities"]["permitted"])
+
+
 def _namespaces(confined: Confined) -> frozenset[str]:
     return frozenset(space["type"] for space in confined.spec["linux"]["namespaces"])
 
@@ -145,7 +157,7 @@ def _namespaces(confined: Confined) -> frozenset[str]:
 def _device(confined: Confined, need: NeedsDevice) -> bool:
     """What the device cgroup answers: each letter is decided by the last rule that speaks of it."""
     allowed: set[str] = set()
-    for rule in confined.spec["linux"]["resources"]["devices"]:
+    for rule in (*confined.spec["linux"]["resources"]["devices"], *RUNTIME_DEVICE_RULES[confined.runtime]):
         fits = (
             rule.get("type", "a") in ("a", need.kind)
             and rule.get("major", need.major) in (-1, need.major)

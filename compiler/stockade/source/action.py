@@ -13,6 +13,7 @@ from stockade.model.action import (
     Categories,
     Need,
     NeedsAccess,
+    NeedsAllCapabilities,
     NeedsCapability,
     NeedsDevice,
     NeedsHostNamespace,
@@ -104,6 +105,8 @@ class ActionBuilder:
             case "host-path":
                 path, reach = body["host-path"]["path"], Reach(body["host-path"]["reach"])
                 return NeedsHostPath(path, reach, self._mount_above(path))
+            case "every-capability":
+                return NeedsAllCapabilities()
             case "new-privileges":
                 return NeedsNewPrivileges()
             case "no-limit":
@@ -142,7 +145,8 @@ class ActionBuilder:
             for name in body.get(key, ()):
                 if name not in ERRNO:
                     self.report.unknown(body.values_at[key], "error", name, ERRNO)
-        return Trial(body["does"], tuple(body.get("reached", ())), dict(sorted(body.get("absent", {}).items())))
+        absent = dict(sorted(body.get("absent", {}).items()))
+        return Trial(body["does"], tuple(body.get("reached", ())), absent, body.get("unasked", ""))
 
     def _syscall(self, body: Map, at: Position) -> Need | None:
         calls: list[str] = []

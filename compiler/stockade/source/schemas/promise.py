@@ -111,6 +111,7 @@ def _needs() -> Schema:
             ["capability"],
             {"capability": one_or_more(enum(CAPABILITIES), "any one of these"), "of": enum(["initial", "own"])},
         ),
+        closed(["every-capability"], {"every-capability": {"const": True}}),
         closed(["selinux"], {"selinux": target}),
         closed(["host-namespace"], {"host-namespace": enum(NAMESPACES)}),
         closed(["device"], {"device": device}),
@@ -169,6 +170,10 @@ def action() -> Schema:
                         "minProperties": 1,
                         "additionalProperties": WHY,
                         "description": "errors of a kernel that has no such thing, with the reason",
+                    },
+                    "unasked": {
+                        **WHY,
+                        "description": "why nothing follows from what a user-mode kernel answers",
                     },
                 },
             ),
