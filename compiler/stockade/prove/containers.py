@@ -27,7 +27,7 @@ def widenings(policy: Policy, table: Grants) -> Iterator[Finding]:
         if child.extends is None:
             continue
         parent = policy.containers[child.extends]
-        found = list(_wider(child, parent, table))
+        found = list(beyond(child, parent, table))
         for key, reason in found:
             if key not in child.widens:
                 yield Finding(
@@ -42,7 +42,8 @@ def widenings(policy: Policy, table: Grants) -> Iterator[Finding]:
                 yield Finding(child.place("widens"), message, "take it out of `widens`")
 
 
-def _wider(child: ContainerType, parent: ContainerType, table: Grants) -> Iterator[tuple[str, str]]:
+def beyond(child: ContainerType, parent: ContainerType, table: Grants) -> Iterator[tuple[str, str]]:
+    """(top-level key of the source, what is wider) for all in which `child` is wider than `parent`, in every layer."""
     yield from narrower(child, parent)
     if extra := child.sockets.families - parent.sockets.families:
         yield "sockets", f"sockets of {', '.join(sorted(extra))}"
