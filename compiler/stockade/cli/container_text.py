@@ -42,18 +42,27 @@ def container_text(
         lines.append(f"architectures: [{archs[0]}]")
     lines.append("# choose: what the program needs; the profile was read for a container that has these")
     lines += _list("capabilities", sorted(caps, key=lambda cap: CAPABILITIES[cap]), "")
-    lines.append("syscalls:")
+    lines += syscall_lines(syscalls, denials)
+    lines += socket_lines(families)
+    return "\n".join(lines) + "\n" + _TAIL
+
+
+def syscall_lines(syscalls: dict[str, Any], denials: list[dict[str, Any]]) -> list[str]:
+    """The lines of `syscalls`, with what `deny` has to say of sockets."""
     allow = syscalls["allow"]
-    lines += ["  allow: all"] if allow == "all" else _list("allow", allow, "  ")
+    lines = ["syscalls:", *(["  allow: all"] if allow == "all" else _list("allow", allow, "  "))]
     for key, entries in (("allow-when", syscalls.get("allow-when", [])), ("deny", [*syscalls["deny"], *denials])):
         if entries:
             lines.append(f"  {key}:")
             lines += [line for entry in entries for line in _entry(entry)]
-    lines += [f"  {key}: {syscalls[key]}" for key in ("denied", "unknown")]
-    lines.append("sockets:  # choose: fewer families, and why")
+    return lines + [f"  {key}: {syscalls[key]}" for key in ("denied", "unknown")]
+
+
+def socket_lines(families: str | list[str]) -> list[str]:
+    """The lines of `sockets`."""
+    lines = ["sockets:  # choose: fewer families, and why"]
     lines += ["  families: all"] if families == "all" else _list("families", families, "  ")
-    lines.append("  why: as in the imported profile")
-    return "\n".join(lines) + "\n" + _TAIL
+    return [*lines, "  why: as in the imported profile"]
 
 
 def _entry(entry: dict[str, Any]) -> Iterable[str]:

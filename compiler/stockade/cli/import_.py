@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from stockade.cli import filters
 from stockade.cli.output import Stop, message
 from stockade.cli.policy import find_policy
+
+if TYPE_CHECKING:
+    from stockade.cli.import_draft import Draft
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 @click.group()
@@ -18,7 +27,7 @@ def command() -> None:
 
     \b
     Example:
-      stockade import seccomp docker.json --name web > policy/containers/web.yaml
+      docker inspect shop | stockade import inspect - -o policy/containers/shop.yaml
     """
 
 
@@ -51,6 +60,7 @@ def seccomp(
       stockade import seccomp docker.json --caps CHOWN,SETUID --name web -o policy/containers/web.yaml
     """
     from stockade.cli.container_text import container_text
+    from stockade.cli.import_default import with_short_default
     from stockade.cli.import_seccomp import Importer
     from stockade.model.syscalls import ARCHITECTURES, NATIVE
     from stockade.seccomp.profile import covered, resolve
@@ -65,15 +75,127 @@ def seccomp(
         found = resolve(said, archs, caps, kernel, skip_unknown)
     except ProfileError as error:
         raise Stop(f"{source}: {error}") from None
-    label = name or _name(source)
-    if not re.match(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z", label):
-        raise click.UsageError(f"'{label}' is no name: lower case words joined by dashes; say --name")
-    importer = Importer(found, _groups(find_policy(policy)))
+    label = _label(name, source.stem)
+    importer = Importer(with_short_default(found), _groups(find_policy(policy)))
     written = container_text(label, archs, caps, importer.syscalls(), importer.sockets())
     for where, call in found.skipped:
         message(f"skipped: {where}: unknown system call `{call}`")
     for line in importer.notes:
         message(line)
+    return _hand_over(written, output)
+
+
+def _type_options(command: Decorated) -> Decorated:
+    """Give a command what `inspect` and `oci` share."""
+    place = click.Path(path_type=Path)
+    for option in reversed(
+        (
+            click.argument("source", metavar="FILE", type=click.Path(path_type=Path, allow_dash=True)),
+            click.option("--name", help="The container type's name.  [default: the container's]"),
+            click.option("--extends", "parent", help="The type to narrow.  [default: the policy's default type]"),
+            click.option("--seccomp", "filter_", type=place, help="The container's seccomp profile, as OCI JSON."),
+            click.option("--policy", type=place, help="The policy that the type is for.  [default: as build's]"),
+            click.option(
+                "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write there instead."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@command.command("inspect")
+@_type_options
+def inspect(
+    source: Path, name: str | None, parent: str | None, filter_: Path | None, policy: Path | None, output: Path | None
+) -> int:
+    """Turn what `docker`, `podman`, `nerdctl` or `crictl inspect` prints into a container type.
+
+    The type extends the policy's default type and says only in what it differs. What an engine gives unasked (its
+    default capabilities, a writable root) is narrowed to what that type has; what somebody asked for stays, under
+    `widens`. Comments say what to `choose`; standard error says what was narrowed and what could not be expressed. Of a
+    privileged container the file lists what can be seen of its use. FILE may be `-`, for standard input.
+
+    \b
+    Example:
+      docker inspect shop | stockade import inspect - -o policy/containers/shop.yaml
+    """
+    from stockade.cli.import_inspect import draft_of_inspect
+
+    return _import(draft_of_inspect, source, name, parent, filter_, policy, output)
+
+
+@command.command("oci")
+@_type_options
+def oci(
+    source: Path, name: str | None, parent: str | None, filter_: Path | None, policy: Path | None, output: Path | None
+) -> int:
+    """Turn an OCI runtime specification (`config.json`) into a container type.
+
+    With a filter, in the specification or by --seccomp, the type stands alone and says all that the specification says;
+    without one it extends the policy's default type, as with `import inspect`.
+
+    \b
+    Example:
+      stockade import oci config.json --name shop -o policy/containers/shop.yaml
+    """
+    from stockade.cli.import_oci import draft_of_spec
+
+    return _import(draft_of_spec, source, name, parent, filter_, policy, output)
+
+
+def _import(
+    reader: Callable[[Any], Draft],
+    source: Path,
+    name: str | None,
+    parent: str | None,
+    filter_: Path | None,
+    policy: Path | None,
+    output: Path | None,
+) -> int:
+    from stockade.cli.import_draft import ImportFault
+    from stockade.cli.import_type import Policies, write_type
+
+    try:
+        draft = reader(_json(source))
+    except ImportFault as error:
+        raise Stop("\n".join(f"{source}: {line}" for line in str(error).splitlines())) from None
+    if filter_ is not None:
+        draft.seccomp = _json(filter_)
+        if not isinstance(draft.seccomp, dict):
+            raise Stop(f"{filter_}: $: expected an object")
+    label = _label(name, draft.name or source.stem)
+    head = ["Imported. `choose` marks what a person decides; all else is as the container had it, or narrower."]
+    written = write_type(draft, label, parent, Policies(find_policy(policy)), head)
+    for line in draft.notes:
+        message(line)
+    for line in written.refused:
+        message(f"the policy refuses it as it stands: {line}")
+    return _hand_over(written.text, output)
+
+
+def _json(path: Path) -> Any:
+    """The document in a file, or on standard input; Stop where it is none, or has a key twice."""
+    from stockade.seccomp.profile_json import MAX_BYTES
+
+    data = sys.stdin.buffer.read(MAX_BYTES + 1) if str(path) == "-" else filters.load(path)
+    if len(data) > MAX_BYTES:
+        raise Stop(f"{path}: larger than {MAX_BYTES} bytes")
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            twice = sorted(key for key in found if sum(key == other for other, _ in pairs) > 1)
+            raise ValueError(f"the key {twice[0]!r} stands twice")
+        return found
+
+    try:
+        return json.loads(data, object_pairs_hook=once)
+    except (ValueError, RecursionError) as error:
+        raise Stop(f"{path}: $: not JSON: {error}") from None
+
+
+def _hand_over(written: str, output: Path | None) -> int:
     if output is None:
         click.echo(written, nl=False)
     else:
@@ -83,9 +205,13 @@ def seccomp(
     return 0
 
 
-def _name(source: Path) -> str:
-    words = re.findall(r"[a-z0-9]+", source.stem.lower())
-    return "-".join(words) if words and words[0][0].isalpha() else "-".join(["imported", *words])
+def _label(name: str | None, source: str) -> str:
+    """The type's name: the one given, or one made of what the container or the file is called."""
+    words = re.findall(r"[a-z0-9]+", source.lower())
+    made = "-".join(words) if words and words[0][0].isalpha() else "-".join(["imported", *words])
+    if not re.match(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z", label := name or made):
+        raise click.UsageError(f"'{label}' is no name: lower case words joined by dashes; say --name")
+    return label
 
 
 def _groups(folder: Path) -> dict[str, tuple[str, ...]]:

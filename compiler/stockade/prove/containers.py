@@ -32,7 +32,7 @@ def widenings(policy: Policy, table: Grants) -> Iterator[Finding]:
         if child.extends is None:
             continue
         parent = policy.containers[child.extends]
-        found = list(_wider(child, parent, table, named, compared))
+        found = list(beyond(child, parent, table, named, compared))
         for key, reason in found:
             if key not in child.widens:
                 yield Finding(
@@ -47,9 +47,18 @@ def widenings(policy: Policy, table: Grants) -> Iterator[Finding]:
                 yield Finding(child.place("widens"), message, "take it out of `widens`")
 
 
-def _wider(
-    child: ContainerType, parent: ContainerType, table: Grants, named: Named, wide: Wide
+def beyond(
+    child: ContainerType,
+    parent: ContainerType,
+    table: Grants,
+    named: Named | None = None,
+    compared: Wide = wider,
 ) -> Iterator[tuple[str, str]]:
+    """(top-level key of the source, what is wider) for all in which `child` is wider than `parent`, in every layer.
+
+    `named` and `compared` are what is asked of each pair of system-call policies, where somebody keeps the answers.
+    """
+    named = named or _named_calls
     yield from narrower(child, parent)
     if extra := child.sockets.families - parent.sockets.families:
         yield "sockets", f"sockets of {', '.join(sorted(extra))}"
@@ -58,7 +67,7 @@ def _wider(
             yield "architectures", f"it runs on {arch} too"
         elif child.syscalls is parent.syscalls:
             continue
-        elif (call := wide(named(child.syscalls), named(parent.syscalls), arch)) is not None:
+        elif (call := compared(named(child.syscalls), named(parent.syscalls), arch)) is not None:
             yield "syscalls", f"it may call {call}"
             break
     if child.listener not in (None, parent.listener):
