@@ -57,11 +57,13 @@ def test_types_that_differ_in_one_thing_get_their_own_answers(policy: Policy, co
 def test_once_is_once_for_the_same_thing_and_no_other() -> None:
     asked = []
 
-    def length(what: list[int], more: int = 0) -> int:
-        asked.append(what)
-        return len(what) + more
+    def length(what: list[int], name: str = "", more: list[int] | None = None) -> int:
+        asked.append((what, name, more))
+        return len(what) + len(name) + len(more or ())
 
     one, equal = [1], [1]
     once = Once(length)
-    assert [once(one), once(one), once(one, 1), once(one, more=1), once(equal)] == [1, 1, 2, 2, 1]
-    assert len(asked) == 4
+    assert [once(one), once(one), once(equal)] == [1, 1, 1]
+    assert [once(one, "ab"), once(one, "a" + "b"), once(one, "c"), once(one, name="ab")] == [3, 3, 2, 3]
+    assert [once(one, "", one), once(one, "", equal), once(one, "", one)] == [2, 2, 2]
+    assert len(asked) == 7

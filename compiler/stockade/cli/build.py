@@ -151,7 +151,10 @@ def _report(manifest: Manifest, output: Path, proven: Proven | None, form: str) 
         text(f"{output} is up to date: {name}, {len(manifest.entries)} files, {size} bytes")
         return
     from stockade.bundle.summary import always_allowed
+    from stockade.model.once import Once
+    from stockade.seccomp.explain import explain
 
+    explained = Once(explain)
     compiled, policy = proven.compiled, proven.policy
     table(
         ("type", "domain", "capabilities", "families", "calls", "filter", "memory.max", "pids.max"),
@@ -161,7 +164,7 @@ def _report(manifest: Manifest, output: Path, proven: Proven | None, form: str) 
                 c.domain,
                 str(len(c.capabilities["bounding"])),
                 str(len(c.sockets.families)),
-                str(len(always_allowed(c))),
+                str(len(always_allowed(c, explained))),
                 " ".join(f"{arch}:{len(compiled.filters[c.name, arch]) // 8}" for arch in c.architectures),
                 _bytes(c.cgroup.get("memory.max")),
                 str(c.cgroup.get("pids.max", "-")),

@@ -10,10 +10,10 @@ Arguments = ParamSpec("Arguments")
 
 
 class Once(Generic[Arguments, Result]):
-    """Remembers results by the identity of the first argument and the values of the others.
+    """Remembers results by the identity of the arguments, and the value of those that are text, bytes or tuples.
 
     Identity, because hashing a policy of hundreds of rules costs what is to be saved. What is equal and not the same is
-    asked again, which is slower and never wrong; a first argument is kept, so that its place cannot be another's.
+    asked again, which is slower and never wrong; arguments are kept, so that the place of one cannot be another's.
     """
 
     def __init__(self, function: Callable[Arguments, Result]) -> None:
@@ -22,7 +22,8 @@ class Once(Generic[Arguments, Result]):
 
     def __call__(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         """The function's result. An exception is not remembered."""
-        key = (id(args[0]), *args[1:], *sorted(kwargs.items()))
+        given = (*args, *sorted(kwargs.items()))
+        key = tuple(arg if isinstance(arg, str | bytes | tuple) else id(arg) for arg in given)
         if key not in self._known:
-            self._known[key] = args[0], self._function(*args, **kwargs)
+            self._known[key] = given, self._function(*args, **kwargs)
         return self._known[key][1]

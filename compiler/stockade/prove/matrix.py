@@ -20,15 +20,17 @@ _COUNT = {0: "stopped by nothing", 1: "stopped by one layer", 2: "stopped by two
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """Verdicts by action and container type, both sorted by name."""
+    """Verdicts by action and container type, both sorted by name; `counts` has how many layers stop each."""
 
     types: tuple[str, ...]
     actions: Mapping[str, ActionCase]
     verdicts: Mapping[tuple[str, str], Verdict]
 
+    counts: Mapping[tuple[str, str], int]
+
     def layers(self, action: str, container: str) -> int:
         """How many layers must be broken before a container of this type can do this."""
-        return len(self.verdicts[action, container].stopping)
+        return self.counts[action, container]
 
     def held(self, container: str, layers: int) -> tuple[int, int]:
         """(escapes that at least `layers` layers stop, all escapes) for one type."""
@@ -43,7 +45,8 @@ def _matrix(actions: Mapping[str, ActionCase], types: Mapping[str, Confined], or
         for action in actions.values()
         for name, confined in types.items()
     }
-    return Matrix(tuple(sorted(types)), dict(sorted(actions.items())), verdicts)
+    counts = {key: len(verdict.stopping) for key, verdict in verdicts.items()}
+    return Matrix(tuple(sorted(types)), dict(sorted(actions.items())), verdicts, counts)
 
 
 def policy_matrix(policy: Policy, oracle: Oracle) -> Matrix:

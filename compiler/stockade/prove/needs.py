@@ -107,7 +107,7 @@ def _syscall(confined: Confined, need: NeedsSyscall) -> Answer:
                 return Answer(Layer.SECCOMP, True, f"{shown} passes{confined.place('syscalls')}")
             said.append(f"{shown}: {spell_verdict(verdict)}")
     if not said:
-        return Answer(Layer.SECCOMP, False, f"no architecture of {confined.name} has {', '.join(need.calls)}")
+        return Answer(Layer.SECCOMP, False, f"no architecture of the type has {', '.join(need.calls)}")
     shown = "; ".join(said[:2]) + (f" and {len(said) - 2} more" if len(said) > 2 else "")
     return Answer(Layer.SECCOMP, False, shown + confined.place("syscalls"))
 

@@ -64,7 +64,7 @@ class Remembered:
 def _rests_on(confined: Confined, kind: type[Any]) -> Iterator[object]:
     labels = confined.context, confined.files, confined.other, confined.subjects
     if kind is NeedsSyscall:
-        yield from (id(confined.filter), confined.name, confined.architectures)
+        yield from (id(confined.filter), confined.architectures)
     elif kind is NeedsAccess:
         yield from labels
     elif kind is NeedsNoLimit:
