@@ -9,6 +9,7 @@ from typing import Any, Final
 from stockade.model.action import (
     Need,
     NeedsAccess,
+    NeedsAllCapabilities,
     NeedsCapability,
     NeedsDevice,
     NeedsHostNamespace,
@@ -26,6 +27,7 @@ _PLACES: Final[dict[type[Any], tuple[str, ...]]] = {
     NeedsSyscall: ("syscalls",),
     NeedsAccess: (),
     NeedsCapability: ("capabilities",),
+    NeedsAllCapabilities: ("capabilities",),
     NeedsHostNamespace: ("namespaces",),
     NeedsDevice: ("devices",),
     NeedsPath: ("mask", "read-only", "root", "mounts"),
@@ -69,7 +71,7 @@ def _rests_on(confined: Confined, kind: type[Any]) -> Iterator[object]:
         yield from labels
     elif kind is NeedsNoLimit:
         yield json.dumps(confined.spec["linux"]["resources"], sort_keys=True)
-    elif kind is NeedsCapability:
+    elif kind in (NeedsCapability, NeedsAllCapabilities):
         yield from labels
         yield json.dumps([confined.spec["process"]["capabilities"], confined.spec["linux"]["namespaces"]])
     elif kind is NeedsDevice:
