@@ -241,8 +241,7 @@ def kind_of(root: str) -> str:
     """Is a root a live host's, or an image? Only a folder that was named, has nothing at /proc and is not reached by
     way of /proc is an image: nobody turns a host into an image by laying something over its /proc."""
     path = Path(root)
-    real = path.resolve()
-    if real == Path("/") or path.absolute().is_relative_to("/proc"):
+    if path.absolute().is_relative_to("/proc") or (real := path.resolve()) == Path("/"):
         return "live"
     try:
         return "live" if any((real / "proc").iterdir()) else "image"
