@@ -36,6 +36,8 @@ LACKING = {
     "selinux-super-processes": Status.FAIL,
     # Debian's packages leave no inventory of Bottlerocket's form.
     "image-inventory": Status.ERROR,
+    # There is no journald.
+    "journal-persistent": Status.ERROR,
     # User-mode Linux has no lockdown, module signatures, kexec, processor weaknesses or /proc/config.gz.
     "kernel-lockdown": Status.ERROR,
     "kernel-signed-modules": Status.ERROR,
