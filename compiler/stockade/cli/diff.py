@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stockade.cli import filters, policy_sides
-from stockade.cli.output import Answer, Stop, format_option, json_document, message, table, text
+from stockade.cli.output import Answer, Stop, json_document, message, table, text
 
 if TYPE_CHECKING:
     from stockade.seccomp.diff import Difference
@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 @click.argument("new", type=click.Path(path_type=Path))
 @click.option("--fail-on", type=click.Choice(["widen", "any"]), help="End with 1 where there is such a difference.")
 @filters.profile_options
-@format_option
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "words", "markdown", "json"]),
+    default="text",
+    show_default=True,
+    help="How to report; words and markdown are sentences about two policy folders.",
+)
 def command(
     old: Path,
     new: Path,
@@ -35,7 +42,9 @@ def command(
 
     Sides with labels are policy folders, bundles and kernel policies, in any mix: every access of every pair of types
     is compared, and transitions, constraints and all else that a kernel policy decides; of folders and bundles also
-    the answers to system calls of each container type. Folders name the rules behind a difference.
+    the answers to system calls of each container type. Folders name the rules behind a difference; two folders are also
+    compared in what the runtime is told (capabilities, mounts, limits), and `--format markdown` says all of it in
+    sentences for a pull request.
 
     Sides without labels are seccomp profiles (Docker or OCI JSON) and raw filters, in any mix, compared exactly over
     all architectures, numbers and arguments. One line for each call and change of answer, with one call as witness,
@@ -52,6 +61,8 @@ def command(
         return _labelled(old, new, labelled[0], labelled[1], fail_on, form)
     if labelled != (None, None):
         raise Stop(f"{old} and {new} have nothing in common: one has labels, the other answers system calls alone")
+    if form in ("words", "markdown"):
+        raise Stop(f"{old} and {new}: --format {form} is for two policy folders", Answer.USAGE)
     from stockade.seccomp.diff import Kind, compare
     from stockade.seccomp.regions import Unprovable
 
@@ -114,14 +125,23 @@ def _table(found: list[Difference]) -> None:
 def _labelled(
     old: Path, new: Path, one: policy_sides.Side, other: policy_sides.Side, fail_on: str | None, form: str
 ) -> int:
+    from stockade.prove.changes import Effect
     from stockade.prove.diff_text import lines
     from stockade.seccomp.diff import Kind
 
     labels = policy_sides.labels(one, other)
+    told = policy_sides.said(one, other, labels)
+    if told is None and form in ("words", "markdown"):
+        raise Stop(f"{old} and {new}: --format {form} is for two policy folders", Answer.USAGE)
     calls = list(policy_sides.calls(one, other))
     lonely = list(policy_sides.lonely(one, other))
-    same = labels.same and not calls and not lonely
-    if form == "json":
+    same = labels.same and not calls and not lonely and not told
+    if form in ("words", "markdown"):
+        from stockade.cli.diff_page import markdown, words
+
+        for line in (words if form == "words" else markdown)(told or []):
+            text(line)
+    elif form == "json":
         json_document(
             {
                 "old": str(old),
@@ -133,18 +153,24 @@ def _labelled(
                     for name, arch, found in calls
                 ],
                 "filters": [{"container": name, "architecture": arch, "new": new} for name, arch, new in lonely],
+                **({} if told is None else {"sentences": [sentence.as_dict() for sentence in told]}),
             }
         )
     else:
-        for line in lines(labels):
-            text(line)
+        if not labels.same or same:
+            for line in lines(labels):
+                text(line)
         for name, arch, found in calls:
             text(f"system calls of {name} on {arch}:")
             _table(found)
         for name, arch, is_new in lonely:
             text(f"filter of {name} on {arch}: {'only in the new' if is_new else 'only in the old'}")
+        for sentence in told or ():
+            if sentence.layer == "type":
+                text(str(sentence))
     wider = labels.widens or any(d.kind is Kind.WIDENED for _, _, found in calls for d in found)
     wider = wider or any(is_new for _, _, is_new in lonely)
+    wider = wider or any(sentence.effect in (Effect.WIDENS, Effect.CHANGES) for sentence in told or ())
     return Answer.NO if (fail_on == "any" and not same) or (fail_on == "widen" and wider) else Answer.YES
 
 

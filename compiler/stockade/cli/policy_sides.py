@@ -16,6 +16,7 @@ from stockade.source.files import read_files
 
 if TYPE_CHECKING:
     from stockade.model.policy import Policy
+    from stockade.prove.diff_words import Sentence
     from stockade.prove.policy_diff import PolicyDiff
     from stockade.seccomp.diff import Difference
     from stockade.seccomp.judge import Judge
@@ -23,11 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A kernel policy, what answers calls by (container type, architecture), and the source where there is one."""
+    """A kernel policy, what answers calls by (container type, architecture), and the source where there is one.
+
+    `texts` are the files of the source by name.
+    """
 
     kernel_policy: bytes
     judges: Mapping[tuple[str, str], Judge] = field(default_factory=dict)
     policy: Policy | None = None
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 def side(path: Path, form: str) -> Side | None:
@@ -64,12 +69,14 @@ def _folder(path: Path, form: str) -> Side:
     from stockade.source.load import build
 
     try:
-        policy = build(read_files(path))
+        files = read_files(path)
+        policy = build(files)
     except PolicyError as error:
         raise refuse(error.diagnostics, error.texts, path, form) from None
     types = policy.containers.values()
     judges = {(c.name, arch): PolicyJudge(c.syscalls, (arch,)) for c in types for arch in c.architectures}
-    return Side(kernel_policy(policy), judges, policy)
+    texts = {file.name: file.data.decode("utf-8", "replace") for file in files}
+    return Side(kernel_policy(policy), judges, policy, texts)
 
 
 def labels(old: Side, new: Side) -> PolicyDiff:
@@ -84,6 +91,15 @@ def labels(old: Side, new: Side) -> PolicyDiff:
         return explain(diff(old.kernel_policy, new.kernel_policy), old.policy, new.policy)
     except (PolicydbError, ConditionError, SepolError) as error:
         raise Stop(str(error)) from error
+
+
+def said(old: Side, new: Side, found: PolicyDiff) -> list[Sentence] | None:
+    """The difference in sentences; None where a side is no policy folder, and so has no words."""
+    from stockade.prove.diff_words import Source, sentences
+
+    if old.policy is None or new.policy is None:
+        return None
+    return sentences(Source(old.policy, old.texts), Source(new.policy, new.texts), found)
 
 
 def calls(old: Side, new: Side) -> Iterator[tuple[str, str, list[Difference]]]:
