@@ -11,10 +11,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a command: wall-clock seconds, and the peak resident set in bytes of its largest process."""
+    """One run of a command: wall-clock seconds, and the peak resident set in bytes of its largest process.
+
+    `busy` are the processor's seconds, all of its processes together: what it takes where nobody else is at work.
+    """
 
     seconds: float
     peak: int
+    busy: float
 
 
 class CommandFailed(Exception):
@@ -28,7 +32,8 @@ import os, sys, time
 began = time.perf_counter()
 null = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
 _, status, usage = os.wait4(os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ, file_actions=null), 0)
-print(time.perf_counter() - began, usage.ru_maxrss * 1024, os.waitstatus_to_exitcode(status))
+busy = usage.ru_utime + usage.ru_stime
+print(time.perf_counter() - began, usage.ru_maxrss * 1024, os.waitstatus_to_exitcode(status), busy)
 """
 
 
@@ -38,10 +43,10 @@ def run(command: Sequence[str]) -> Run:
     ran = subprocess.run(starter, capture_output=True, text=True, check=False)
     if ran.returncode:
         raise CommandFailed(f"{command[0]} does not start: {ran.stderr.strip().splitlines()[-1]}")
-    seconds, peak, code = ran.stdout.split()
+    seconds, peak, code, busy = ran.stdout.split()
     if int(code):
         raise CommandFailed(f"{' '.join(command)}: ended with {code}\n{ran.stderr.strip()}")
-    return Run(float(seconds), int(peak))
+    return Run(float(seconds), int(peak), float(busy))
 
 
 def floor() -> float:
