@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from stockade.enforce.core import Profile
 from stockade.enforce.install import Installation, install
+from stockade.lab.host.packages import packages, unpack
 
 from tests.enforce.containers import Site, able, identity
 
@@ -96,3 +97,18 @@ def victim(runc: Site) -> Iterator[str]:
     assert done.returncode == 0, runc.reasons()
     yield name
     assert runc.call("delete", "--force", name).returncode == 0
+
+
+def containerd(folder: Path) -> Path:
+    """The folder of containerd 1.7's programs, unpacked there and installed nowhere."""
+    (package,) = (package for package in packages() if package.name == "containerd")
+    for path, entry in unpack(package).nodes.items():
+        if path.startswith("usr/bin/"):
+            (folder / Path(path).name).write_bytes(entry.data)
+            (folder / Path(path).name).chmod(0o755)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return containerd(tmp_path_factory.mktemp("debian13"))

@@ -14,7 +14,6 @@ from stockade.bundle.write import Artefact, write
 from stockade.enforce.nri.judge import BundleJudge, load
 from stockade.enforce.nri.plugin import Options
 from stockade.enforce.nri.wire import Fields
-from stockade.lab.host.packages import packages, unpack
 
 from .live import V2
 from .node import CLOSED, Node, Start
@@ -44,18 +43,6 @@ def node(tmp_path: Path, judge: BundleJudge) -> Iterator[Start]:
     yield start
     for made in started:
         made.stop()
-
-
-@pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of containerd 1.7's programs."""
-    folder = tmp_path_factory.mktemp("debian13")
-    (package,) = (package for package in packages() if package.name == "containerd")
-    for path, entry in unpack(package).nodes.items():
-        if path.startswith("usr/bin/"):
-            (folder / Path(path).name).write_bytes(entry.data)
-            (folder / Path(path).name).chmod(0o755)
-    return folder
 
 
 @pytest.fixture(scope="session")
