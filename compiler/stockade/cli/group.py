@@ -17,7 +17,7 @@ COMMANDS: dict[str, str] = {
     "can": "Say whether WHO may do ACTION, layer by layer, and why.",
     "matrix": "Say how many layers stop each action in each container type.",
     "diff": "Say what one filter or profile allows that another does not, with a witness each.",
-    "flow": "Say whether data can get from files of one label into files of another, and how.",
+    "flow": "Say whether data can get from one label to another, and how.",
     "reach": "Say which domains a process can become, and by which programs.",
     "seccomp": "Compile a seccomp profile, run a filter, or say what either allows.",
     "learn": "Say what change of the policy would let pass what was denied.",
