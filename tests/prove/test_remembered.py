@@ -36,6 +36,7 @@ def changed(confined: Confined) -> list[Confined]:
         *(replace(confined, context=one) for one in contexts),
         replace(confined, files=confined.files.replace("data_t", "private_t")),
         replace(confined, other="s0"),
+        replace(confined, runtime="crun"),
         replace(confined, architectures=confined.architectures[:1]),
         replace(confined, place=lambda key: f" (elsewhere, {key})"),
     ]

@@ -75,6 +75,7 @@ def _rests_on(confined: Confined, kind: type[Any]) -> Iterator[object]:
         yield from labels
         yield json.dumps([confined.spec["process"]["capabilities"], confined.spec["linux"]["namespaces"]])
     elif kind is NeedsDevice:
+        yield confined.runtime
         yield json.dumps(confined.spec["linux"]["resources"]["devices"])
     else:
         parts = {**confined.spec, "linux": {**confined.spec["linux"], "resources": None, "mountLabel": None}}
