@@ -286,7 +286,7 @@ def test_help_has_an_example(run: Run, words: list[str]) -> None:
     ("place", "wrong"),
     [
         ("stockade.seccomp.cbpf.compile_filter", lambda *_: b"\x06\0\0\0\0\0\xff\x7f"),
-        ("stockade.seccomp.profile.alternatives", lambda _: [()]),
+        ("stockade.seccomp.profile_rules.alternatives", lambda _: [()]),
     ],
     ids=["the filter", "the reading of the profile"],
 )
