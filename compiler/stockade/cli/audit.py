@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from stockade.audit.waivers import Waiver
     from stockade.prove.changes import Access
 
-FORMATS = ("text", "json")
+FORMATS = ("text", "json", "junit", "sarif", "prometheus")
 _STYLES = {
     "fail": "bold red",
     "error": "bold magenta",
@@ -210,6 +210,9 @@ def _report(report: Report, form: str, verbose: bool, output: Path | None) -> No
 
         write(json.dumps(report.as_dict(), indent=2, allow_nan=False) + "\n", output)
         return
+    if form != "text":
+        write(_document(report, form), output)
+        return
     from stockade.audit.report.text import lines
 
     said = list(lines(report, verbose))
@@ -222,6 +225,23 @@ def _report(report: Report, form: str, verbose: bool, output: Path | None) -> No
     console = Console(highlight=False, no_color=bool(os.environ.get("NO_COLOR")))
     for style, line in said:
         console.print(Text(printable(line), style=_STYLES.get(style, "")))
+
+
+def _document(report: Report, form: str) -> str:
+    """The report in a format that other tools read."""
+    if form == "sarif":
+        import json
+
+        from stockade.audit.report.sarif import sarif
+
+        return json.dumps(sarif(report), indent=2, allow_nan=False) + "\n"
+    if form == "junit":
+        from stockade.audit.report.junit import junit
+
+        return junit(report)
+    from stockade.audit.report.prometheus import prometheus
+
+    return prometheus(report)
 
 
 def read_text(path: Path) -> str:
