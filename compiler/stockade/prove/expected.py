@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stockade.model.expectation import Expectation, Question
-from stockade.model.grants import grants
+from stockade.model.finding import Finding
+from stockade.model.grants import Grants, grants
 from stockade.model.policy import Policy
 from stockade.prove.ask import Unanswerable, ask, who_is
 from stockade.prove.policy_sources import kernel_policy
 from stockade.selinux.libsepol import Decisions
+from stockade.source.diagnostics import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,26 @@ class Outcome:
     def met(self) -> bool:
         """Whether the answer is the expected one."""
         return self.allowed is self.question.allowed
+
+
+class _Nobody:
+    """Decides nothing: enough to see whether a question means something."""
+
+    def allowed(self, scon: str, tcon: str, tclass: str) -> frozenset[str]:
+        """No permission at all."""
+        return frozenset()
+
+
+def meaningless(policy: Policy, table: Grants) -> Iterator[Finding]:
+    """Every question that names something which the policy does not know; `table` is `grants(policy.host)`."""
+    for expectation in policy.expectations.values():
+        for question in expectation.questions:
+            for who in expectation.who:
+                try:
+                    ask(policy, table, _Nobody(), who_is(policy, who), question.text, expectation.level)
+                except Unanswerable as error:
+                    yield Finding(question.at, str(error), nearest(error.name, error.known))
+                    break
 
 
 def outcomes(policy: Policy) -> Iterator[Outcome]:

@@ -15,6 +15,7 @@ from stockade.oci.prove import prove_oci as prove_spec
 from stockade.prove.binary import disagreements
 from stockade.prove.containers import loose_layers, unknown_options, widenings
 from stockade.prove.contract import contract_faults, contract_findings
+from stockade.prove.expected import meaningless
 from stockade.prove.kept import action_promises
 from stockade.prove.labels import broken_promises, incomplete_promises
 from stockade.prove.matrix import Matrix, policy_matrix
@@ -34,8 +35,11 @@ def source_findings(policy: Policy, table: Grants) -> list[Finding]:
 
 
 def statement_findings(policy: Policy, table: Grants) -> list[Finding]:
-    """What is wrong with something that the source says, rather than with what it leaves unsaid."""
-    return [
+    """What is wrong with something that the source says, rather than with what it leaves unsaid.
+
+    Expectations ask what compiles, so they are looked at where nothing else is wrong.
+    """
+    found = [
         *broken_promises(policy, table),
         *incomplete_promises(policy, table),
         *stale_waivers(policy, table),
@@ -44,6 +48,7 @@ def statement_findings(policy: Policy, table: Grants) -> list[Finding]:
         *unknown_options(policy),
         *contract_findings(policy.host),
     ]
+    return found or list(meaningless(policy, table))
 
 
 def action_findings(policy: Policy, compiled: Compiled) -> tuple[Matrix, list[Finding]]:
