@@ -117,7 +117,7 @@ def test_allowed(kernel: Decisions, source: str, target: str, class_name: str, p
         (process("web"), thing(WEB_FILE, OTHER), "file", "read", True),
         (process("web"), thing(WEB_FILE, OTHER), "file", "write", True),
         (process("web"), thing(WEB_FILE, OTHER), "dir", "search", True),
-        (process("web"), process("web", OTHER), "process", "ptrace", True),
+        (process("web"), process("web", OTHER), "process", "ptrace", False),
         (process("web"), process("web", OTHER), "process", "sigkill", True),
         (process("web"), thing("shadow_t"), "file", "read", False),
         (process("web"), thing("sshd_key_t"), "file", "read", False),

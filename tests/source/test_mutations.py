@@ -162,11 +162,16 @@ def names(node: Any, path: tuple[Any, ...] = (), key: str = "") -> list[tuple[An
     return [path] if (known and len(path) > 1) or node in CLOSED else []
 
 
+ASKED = ("may", "may-not", "level")
+
+
 @pytest.mark.parametrize("which", ["base", "shipped"])
 @settings(max_examples=50, deadline=None)
 @given(data=st.data())
 def test_a_misspelled_name_never_loads(which: str, data: st.DataObject) -> None:
     places = [(name, path) for name, documents in start(which).items() for path in names(documents) if len(path) > 2]
+    # What an expectation asks is understood by the proofs, and misspelled in their tests.
+    places = [(name, path) for name, path in places if path[1] not in ASKED or not name.startswith("expectations/")]
     name, path = data.draw(st.sampled_from(places))
     documents = start(which)[name]
     text = at(documents, path)
