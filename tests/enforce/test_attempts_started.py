@@ -54,6 +54,9 @@ CONFIGS: list[tuple[str, bytes]] = [
             lambda s: s["mounts"].append({"destination": "/h", "type": "bind", "source": "/", "options": ["rbind"]})
         ),
     ),
+    ("the host's root as its own", _changed(lambda s: s["root"].update(path="/"))),
+    ("the host's root by way of its folder", _changed(lambda s: s["root"].update(path="../" * 40))),
+    ("the host's programs as its root", _changed(lambda s: s["root"].update(path="/usr"))),
     ("all devices", _changed(lambda s: s["linux"]["resources"].update(devices=[{"allow": True, "access": "rwm"}]))),
     (
         "a block device",

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from stockade.enforce.filters import stricter
-from stockade.enforce.mounts import apply_mounts
+from stockade.enforce.mounts import apply_mounts, judge_root
 from stockade.enforce.process import apply_process, process_label, relabelled
 from stockade.enforce.profile import ANNOTATION, Host, Profile
 from stockade.enforce.refusal import (
@@ -58,6 +58,7 @@ def apply(spec: Json, profile: Profile, host: Host) -> Json:
         result["annotations"] = _annotations(spec, profile, reasons)
     with _Collected(reasons):
         result["mounts"] = apply_mounts(spec, profile, host, reasons)
+        judge_root(spec, host, reasons)
     if profile.spec["root"]["readonly"]:
         result["root"] = {**mapping(spec, "root"), "readonly": True}
     for part in (_namespaces, _paths, _settings, _resources, _filters, _labels, _rest):

@@ -16,7 +16,7 @@ from stockade.enforce.refusal import (
     WELL_FORMED,
     Reasons,
 )
-from stockade.enforce.shape import listing, text
+from stockade.enforce.shape import listing, mapping, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,6 +74,14 @@ def apply_mounts(spec: Json, profile: Profile, host: Host, reasons: Reasons) -> 
     # First, so that they hide nothing of what the runtime mounts below them.
     added = [dict(mount) for place, mount in own.items() if mount["type"] == "tmpfs" and place not in said]
     return added + result
+
+
+def judge_root(spec: Json, host: Host, reasons: Reasons) -> None:
+    """Note a container whose root is the host's own, or a part of its system; by the path that it leads to."""
+    said = text(mapping(spec, "root"), "path", "root.")
+    found = _normal(host.resolved.get(said, said))
+    if found == "/" or (found.startswith("/") and _protecting(found) == NO_HOST_PATH):
+        reasons.add(NO_HOST_PATH, f"the container's root is {said}, which is {found}")
 
 
 def _mount(mount: Json, own: dict[str, Json], profile: Profile, host: Host, reasons: Reasons) -> Json:

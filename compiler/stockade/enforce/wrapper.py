@@ -80,7 +80,11 @@ def _confined(call: Call, settings: Settings) -> tuple[list[str], bool]:
 def _start(call: Call, profile: Profile, settings: Settings) -> None:
     folder = os.path.realpath(call.value("bundle") or ".")
     spec = config.read(f"{folder}/{config.NAME}")
-    confined = apply(spec, profile, host_of(settings.without, spec))
+    host, root = host_of(settings.without, spec), spec.get("root")
+    if type(root) is dict and type(root.get("path")) is str:
+        # The runtime takes it from the bundle's folder on, where a link or `..` may lead anywhere.
+        host.resolved[root["path"]] = os.path.realpath(os.path.join(folder, root["path"]))
+    confined = apply(spec, profile, host)
     if confined != spec and not settings.dry_run:
         config.write(folder, confined)
     # The runtime is told the folder that was read, not a link that could lead elsewhere by then.
