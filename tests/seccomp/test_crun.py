@@ -46,7 +46,7 @@ def crun(bundle: Path, **changes: Any) -> str:
     name = f"stockade-{uuid.uuid4().hex[:12]}"
     command = ["crun", "--root", str(bundle / "crun"), "run", "--bundle", str(bundle), name]
     if not UNIFIED:
-        command = ["unshare", "--mount", "sh", "-c", HYBRID, "sh", str(bundle), *command]
+        command = ["unshare", "--mount", "sh", "-c", HYBRID, "sh", *command]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done.stdout + done.stderr
 
