@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from stockade.audit.report.model import Result, Status
 from stockade.audit.rules.load import chosen, shipped
 from stockade.cli.audit import differences
 from stockade.lab.host import By, File, Image, Task, build, extras, run
+
+Verdicts = Callable[[str], dict[str, Result]]
 
 DRIVER = Path(__file__).with_name("guest") / "driver.py"
 SUPER = "system_u:system_r:super_t:s0-s0:c0.c1023"
@@ -153,25 +156,33 @@ def told(image: Image, genuine: Facts, more: dict[str, bytes], *words: str, enfo
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def verdicts(document: str, bundle: Path) -> dict[str, Result]:
+@pytest.fixture(scope="module")
+def verdicts(bundle: Path) -> Verdicts:
+    """The verdicts of `fortified` on a document of facts."""
     expected, _ = from_bundle(bundle)
     rules = chosen(shipped(), "fortified")
-    report = judge(from_json(document), rules, profile="fortified", expected=expected, compare=differences)
-    return {one.rule: one for one in report.results}
+
+    def found(document: str) -> dict[str, Result]:
+        report = judge(from_json(document), rules, profile="fortified", expected=expected, compare=differences)
+        return {one.rule: one for one in report.results}
+
+    return found
 
 
-def test_what_the_guest_can_have_holds(image: Image, bundle: Path, genuine: Facts) -> None:
+def test_what_the_guest_can_have_holds(image: Image, genuine: Facts, verdicts: Verdicts) -> None:
     (only,) = told(image, genuine, {}, "walk", enforcing=True)
-    found = verdicts(only["facts"], bundle)
+    found = verdicts(only["facts"])
     assert {name: one.status for name, one in found.items() if one.status in (Status.FAIL, Status.ERROR)} == LACKING
     assert sum(one.status is Status.PASS for one in found.values()) >= 65
     for name in ("root-verity-table", "root-hash-of-command-line", "selinux-enforcing", "selinux-policy-as-compiled"):
         assert found[name].status is Status.PASS, found[name].message
 
 
-def test_every_sabotage_is_caught_by_its_rule(image: Image, bundle: Path, genuine: Facts, tmp_path: Path) -> None:
+def test_every_sabotage_is_caught_by_its_rule(
+    image: Image, bundle: Path, genuine: Facts, verdicts: Verdicts, tmp_path: Path
+) -> None:
     sound, *others, after = told(image, genuine, policies(bundle, tmp_path), "sabotage", enforcing=False)
-    before = verdicts(sound["facts"], bundle)
+    before = verdicts(sound["facts"])
     assert before["selinux-enforcing"].status is Status.FAIL
     assert {one["name"] for one in others} == set(CAUGHT)
     assert len(CAUGHT) >= 40
@@ -181,7 +192,7 @@ def test_every_sabotage_is_caught_by_its_rule(image: Image, bundle: Path, genuin
         if "fault" in one:
             wrong.append(f"{name}: not done: {one['fault']}")
             continue
-        now = verdicts(one["facts"], bundle)
+        now = verdicts(one["facts"])
         rule = CAUGHT[name]
         if now[rule].status not in (Status.FAIL, Status.ERROR) or not worse(before[rule], now[rule]):
             wrong.append(f"{name}: {rule} is {now[rule].status}: {now[rule].message}")
@@ -191,7 +202,7 @@ def test_every_sabotage_is_caught_by_its_rule(image: Image, bundle: Path, genuin
         if passes := [key for key in now if now[key].status is Status.PASS and before[key].status is not Status.PASS]:
             wrong.append(f"{name}: {passes} passes")
     assert wrong == []
-    left = {key: one.message for key, one in verdicts(after["facts"], bundle).items() if worse(before[key], one)}
+    left = {key: one.message for key, one in verdicts(after["facts"]).items() if worse(before[key], one)}
     assert set(left) <= {"selinux-policy-loaded-once"}
 
 

@@ -91,12 +91,12 @@ _FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A compiled expression: its text, the facts and sysctls that it names, and its meaning."""
+    """A compiled expression: its text, the facts and sysctls that it names, its meaning, and its conjunction's parts."""
 
     text: str
     facts: frozenset[str]
     node: Node
-    parts: tuple[tuple[str, Node], ...]
+    parts: tuple[tuple[ast.expr, Node], ...]
 
     def holds(self, scope: Scope) -> bool:
         """Its answer; Undetermined where there is none, or where it is neither true nor false."""
@@ -107,11 +107,11 @@ class Expression:
 
     def broken(self, get: Callable[[str], Fact]) -> tuple[str, Scope]:
         """The first part of a conjunction that does not hold, and what it read."""
-        for text, node in self.parts:
+        for tree, node in self.parts:
             scope = Scope(get)
             try:
                 if _guarded(node, scope, {}) is False:
-                    return text, scope
+                    return ast.unparse(tree), scope
             except Undetermined:
                 continue
         return self.text, Scope(get)
@@ -124,9 +124,10 @@ def compiled(text: str, known: Collection[str]) -> Expression:
     except (SyntaxError, ValueError, RecursionError) as error:
         raise ExpressionError(f"not an expression: {error}") from None
     compiler = _Compiler(known)
-    node = compiler.node(tree, frozenset())
-    operands = tree.values if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.And) else [tree]
-    parts = tuple((ast.unparse(one), compiler.node(one, frozenset())) for one in operands)
+    conjunction = isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.And)
+    operands = tree.values if isinstance(tree, ast.BoolOp) and conjunction else [tree]
+    parts = tuple((one, compiler.node(one, frozenset())) for one in operands)
+    node = compiler.both([node for _, node in parts], True) if conjunction else parts[0][1]
     return Expression(" ".join(text.split()), frozenset(compiler.facts), node, parts)
 
 
@@ -153,7 +154,7 @@ class _Compiler:
             case ast.Name() | ast.Attribute() | ast.Subscript():
                 return self._chain(tree, bound)
             case ast.BoolOp(op=operator, values=operands):
-                return self._both([self.node(one, bound) for one in operands], isinstance(operator, ast.And))
+                return self.both([self.node(one, bound) for one in operands], isinstance(operator, ast.And))
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 inner = self.node(operand, bound)
                 return lambda scope, names: not _truth(inner(scope, names))
@@ -199,7 +200,9 @@ class _Compiler:
     def _steps(self, steps: list[ast.expr | str], bound: frozenset[str]) -> list[str | Node]:
         return [step if isinstance(step, str) else self.node(step, bound) for step in steps]
 
-    def _both(self, nodes: list[Node], all_of: bool) -> Node:
+    def both(self, nodes: list[Node], all_of: bool) -> Node:
+        """All (or any) of the parts, decided as soon as the known ones decide."""
+
         def answer(scope: Scope, names: Names) -> bool:
             unknown: Undetermined | None = None
             for node in nodes:
@@ -277,7 +280,7 @@ class _Compiler:
         over = self.node(source, bound)
         where = [self.node(one, inner) for one in filters]
         test = self.node(body, inner)
-        chosen = self._both(where, True) if where else None
+        chosen = self.both(where, True) if where else None
 
         def members(scope: Scope, names: Names) -> list[tuple[Any, Any, Undetermined | None]]:
             found: list[tuple[Any, Any, Undetermined | None]] = []
