@@ -31,7 +31,7 @@ def test_all_forms_say_the_same(capsys: pytest.CaptureFixture[str], policy: Poli
     for name, found in counts.items():
         assert re.search(rf"^{name} +\w+ +{' +'.join(str(n or '-') for n in found)} *$", text, re.M), name
     page = run(capsys, str(bundle), "--format", "html")[1]
-    fields = re.findall(r'<td class="l\d" title="[^"]*">(\d)</td>', page)
+    fields = re.findall(r'<span class="heat h\d" title="[^"]*"><span class="heard">[^<]* </span>(\d)</span>', page)
     assert sorted(map(int, fields)) == sorted(n for found in counts.values() for n in found)
     assert "<script" not in page and "http" not in page.replace("http-equiv", "")
     picture = run(capsys, str(bundle), "--format", "svg")[1]

@@ -21,6 +21,8 @@ ROOMS: dict[str, set[str]] = {
     **{reader: {"model", *TARGETS, "bundle"} for reader in ("enforce", "audit", "lab")},
 }
 """Each room, and the rooms that it may import. Enforcing, auditing and the lab read a bundle, never the source."""
+ROOMS["page"] = set()
+ROOMS["audit"].add("page")
 ROOMS["learn"] = {"model", "source", "prove"}
 ROOMS["editor"] = {"model", "source", "prove"}
 ROOMS["cli"] = set(ROOMS)

@@ -6,13 +6,17 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from stockade.model.action import Aim
+from stockade.page.document import Section, document
+from stockade.page.heat import Row, heat, legend
+from stockade.page.markup import Html, joined
+from stockade.page.parts import badge, facts, paragraph, share, table
 
 if TYPE_CHECKING:
     from stockade.prove.matrix import Matrix
 
 COLOURS = ("#d1495b", "#edae49", "#8fb996", "#5c946e", "#3d6b50", "#25523b", "#14402b")
 """Of a field that 0, 1, 2, ... layers stop; the last for more."""
-INKS = ("#ffffff", "#222222", "#222222", "#ffffff", "#ffffff", "#ffffff", "#ffffff")
+LEGEND = ("nothing stops it", "it rests on a single layer", "two layers", "three layers", "four layers or more")
 _WORDS = {
     Aim.KERNEL: "into the kernel",
     Aim.HOST: "onto the host",
@@ -31,38 +35,43 @@ def _groups(matrix: Matrix) -> dict[Aim, list[str]]:
 
 
 def page(matrix: Matrix) -> str:
-    """One HTML page without any other file: a table, and under each field the layers and their reasons."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in matrix.types)
-    rows = []
-    for aim, names in _groups(matrix).items():
-        rows.append(f'<tr class="aim"><th colspan="{len(matrix.types) + 1}">{_WORDS[aim]}</th></tr>')
-        for name in names:
-            action = matrix.actions[name]
-            about = escape(f"{action.why} Seen in: {'; '.join(action.seen_in)}.", quote=True)
-            fields = "".join(_field(matrix, name, container) for container in matrix.types)
-            rows.append(f'<tr><th title="{about}">{escape(name)}</th>{fields}</tr>')
-    held = "".join("<td>{} of {}</td>".format(*matrix.held(name, 2)) for name in matrix.types)
-    rows.append(f"<tr><th>escapes that two layers or more stop</th>{held}</tr>")
-    tones = "".join(
-        f".l{number}{{background:{colour};color:{ink}}}"
-        for number, (colour, ink) in enumerate(zip(COLOURS, INKS, strict=True))
-    )
-    return (
-        '<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>What stops what</title>\n'
-        "<style>body{font:14px sans-serif;margin:2em}table{border-collapse:collapse}"
-        "td,th{padding:.15em .6em;border:1px solid #ddd}td{text-align:center}th{text-align:left;font-weight:normal}"
-        f"thead th,.aim th{{font-weight:bold}}thead th{{position:sticky;top:0;background:#fff}}{tones}</style>\n"
-        "<h1>How many layers stop what a container might try</h1>\n"
-        "<p>0: nothing stops it. 1: it rests on a single layer. A field tells which layers, and why.</p>\n"
-        f"<table><thead><tr><th>action</th>{head}</tr></thead>\n<tbody>" + "\n".join(rows) + "</tbody></table>\n"
-    )
+    """One HTML page without any other file: a heat map, and behind each row the layers and their reasons."""
+    return document(
+        "How many layers stop what a container might try",
+        [Section("matrix", "What stops what", heat_map(matrix))],
+    ).decode()
 
 
-def _field(matrix: Matrix, action: str, container: str) -> str:
-    verdict = matrix.verdicts[action, container]
-    count = len(verdict.stopping)
-    said = "\n".join(f"{a.layer}: {a.reason}" for a in verdict.weakest if not a.given) or "nothing stops it"
-    return f'<td class="l{_tone(count)}" title="{escape(said, quote=True)}">{count}</td>'
+def heat_map(matrix: Matrix) -> Html:
+    """A row for each action, a number for each container type: the layers that stop it."""
+    groups = [(_WORDS[aim], [_row(matrix, name) for name in names]) for aim, names in _groups(matrix).items()]
+    counted = [(name, *matrix.held(name, 2)) for name in matrix.types]
+    held = table(
+        ["container type", "escapes that two layers or more stop", ""],
+        [(name, f"{held} of {escapes}", share(held, escapes)) for name, held, escapes in counted],
+        label="Escapes that two layers or more stop",
+    )
+    return joined(held, legend(LEGEND), heat(matrix.types, groups))
+
+
+def _row(matrix: Matrix, name: str) -> Row:
+    action = matrix.actions[name]
+    said = [
+        (
+            joined(container, " ", _verdict(matrix.layers(name, container))),
+            [paragraph(f"{a.layer}: {a.reason}") for a in matrix.verdicts[name, container].weakest if not a.given]
+            or "nothing stops it",
+        )
+        for container in matrix.types
+    ]
+    about = paragraph(action.why, " Seen in: ", "; ".join(action.seen_in), ".")
+    return Row(name, [matrix.layers(name, container) for container in matrix.types], [about, facts(said)])
+
+
+def _verdict(layers: int) -> Html:
+    if not layers:
+        return badge("bad", "allowed")
+    return badge("warn", "one layer") if layers == 1 else badge("good", f"{layers} layers")
 
 
 def picture(matrix: Matrix) -> str:
