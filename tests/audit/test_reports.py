@@ -1,18 +1,14 @@
-"""A report in the formats of other tools says what the report says, and a host's words break none of them."""
+"""What a report says in the formats of others, in what their schemas leave open."""
 
 from __future__ import annotations
 
 import json
-import re
 from xml.etree import ElementTree
 
-import pytest
 from stockade.audit.report.junit import junit
 from stockade.audit.report.model import Coverage, HostIdentity, Report, Result, Status, Waived
 from stockade.audit.report.prometheus import prometheus
 from stockade.audit.report.sarif import sarif
-
-HOSTILE = 'a "quoted" <tag> & \x1b[31m\x00\ud800 line\nbreak \\ end'
 
 
 def result(number: int, status: Status, **more: object) -> Result:
@@ -24,11 +20,6 @@ def result(number: int, status: Status, **more: object) -> Result:
 
 RESULTS = tuple(result(number, status) for number, status in enumerate(Status))
 REPORT = Report("fortified", HostIdentity("live", "node-1"), RESULTS, Coverage(143, 141), 1, 2, "0.1.0")
-
-
-def hostile() -> Report:
-    bad = result(9, Status.FAIL, findings=(HOSTILE,), why=HOSTILE, remediation=HOSTILE)
-    return Report("fortified", HostIdentity("live", HOSTILE.replace("\ud800", "")), (bad,), None, 1, 2, "0.1.0")
 
 
 def test_junit_counts_and_names_every_rule() -> None:
@@ -66,15 +57,3 @@ def test_metrics_have_every_rule_and_every_count() -> None:
     assert 'stockade_audit_containers{state="judged"} 141\n' in text and "stockade_audit_judged_seconds 2\n" in text
     names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
     assert len(names) == len(set(names)) == 4
-
-
-@pytest.mark.parametrize("form", ["junit", "sarif", "prometheus"])
-def test_a_host_s_words_break_no_format(form: str) -> None:
-    report = hostile()
-    if form == "junit":
-        assert ElementTree.fromstring(junit(report)).find(".//failure") is not None
-    elif form == "sarif":
-        assert json.loads(json.dumps(sarif(report)))["runs"]
-    else:
-        sample = re.compile(r'[a-z_]+(\{([a-z_]+="([^"\\\n]|\\.)*",?)+\})? -?[0-9]+')
-        assert all(line.startswith("#") or sample.fullmatch(line) for line in prometheus(report).splitlines())

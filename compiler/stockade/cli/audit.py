@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from stockade.cli.output import Answer, Stop, json_document, message, printable
+from stockade.cli.audit_output import FORMATS, show, write
+from stockade.cli.output import Answer, Stop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,16 +20,6 @@ if TYPE_CHECKING:
     from stockade.audit.rules.rule import Rule
     from stockade.audit.waivers import Waiver
     from stockade.prove.changes import Access
-
-FORMATS = ("text", "json", "junit", "sarif", "prometheus")
-_STYLES = {
-    "fail": "bold red",
-    "error": "bold magenta",
-    "waived": "yellow",
-    "manual": "cyan",
-    "head": "bold",
-    "note": "dim",
-}
 
 
 @click.command()
@@ -85,7 +75,7 @@ def command(
         write(facts.to_json(), output)
         return Answer.YES
     report = _judged(facts, rules, profile, expected, excused, digest)
-    _report(report, form, verbose, output)
+    show(report, form, verbose, output)
     return report.answer
 
 
@@ -201,49 +191,6 @@ def _access(one: Access) -> str:
     return f"{one.source} {one.target}:{one.tclass} {{ {' '.join(one.perms)} }}{when}"
 
 
-def _report(report: Report, form: str, verbose: bool, output: Path | None) -> None:
-    if form == "json" and output is None:
-        json_document(report.as_dict())
-        return
-    if form == "json":
-        import json
-
-        write(json.dumps(report.as_dict(), indent=2, allow_nan=False) + "\n", output)
-        return
-    if form != "text":
-        write(_document(report, form), output)
-        return
-    from stockade.audit.report.text import lines
-
-    said = list(lines(report, verbose))
-    if output is not None or not sys.stdout.isatty():
-        write("".join(f"{printable(line)}\n" for _, line in said), output)
-        return
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(highlight=False, no_color=bool(os.environ.get("NO_COLOR")))
-    for style, line in said:
-        console.print(Text(printable(line), style=_STYLES.get(style, "")))
-
-
-def _document(report: Report, form: str) -> str:
-    """The report in a format that other tools read."""
-    if form == "sarif":
-        import json
-
-        from stockade.audit.report.sarif import sarif
-
-        return json.dumps(sarif(report), indent=2, allow_nan=False) + "\n"
-    if form == "junit":
-        from stockade.audit.report.junit import junit
-
-        return junit(report)
-    from stockade.audit.report.prometheus import prometheus
-
-    return prometheus(report)
-
-
 def read_text(path: Path) -> str:
     """A text file of the operator's, or the end of the command."""
     try:
@@ -252,21 +199,3 @@ def read_text(path: Path) -> str:
         raise Stop(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise Stop(f"{path}: not UTF-8") from None
-
-
-def write(content: str, path: Path | None) -> None:
-    """Writes to standard output, or beside a file and then in its place, so that nothing half-written is left."""
-    if path is None:
-        sys.stdout.write(content)
-        return
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("w") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise Stop(f"{path}: {error.strerror}") from None
-    message(f"wrote {path}")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -13,6 +13,7 @@ from stockade.cli.policy import find_policy, refuse
 from stockade.source.files import read_files
 
 if TYPE_CHECKING:
+    from stockade.junit import Case
     from stockade.prove.expected import Outcome
 
 
@@ -90,20 +91,17 @@ def _json(found: list[Outcome]) -> None:
 
 def _junit(found: list[Outcome]) -> None:
     """One suite an expectation, one case a question; a question without an answer is an error, not a failure."""
-    root = ElementTree.Element("testsuites", name="stockade")
-    suites: dict[str, ElementTree.Element] = {}
-    for outcome in found:
-        name = outcome.expectation.name
-        if name not in suites:
-            suites[name] = ElementTree.SubElement(root, "testsuite", name=name)
-        place = outcome.question.at
-        about = {"classname": name, "name": _said(outcome), "file": place.file, "line": str(place.line)}
-        case = ElementTree.SubElement(suites[name], "testcase", about)
-        if not outcome.met:
-            kind = "error" if outcome.allowed is None else "failure"
-            ElementTree.SubElement(case, kind, message=printable(outcome.reason)).text = outcome.expectation.why
-    for element in suites.values():
-        for key, tag in (("tests", "testcase"), ("failures", "testcase/failure"), ("errors", "testcase/error")):
-            element.set(key, str(len(element.findall(tag))))
-    ElementTree.indent(root)
-    text(ElementTree.tostring(root, "unicode", xml_declaration=True))
+    from stockade.junit import junit
+
+    sys.stdout.write(junit(map(_case, found)))
+
+
+def _case(outcome: Outcome) -> Case:
+    from stockade.junit import Case
+
+    suite, place = outcome.expectation.name, outcome.question.at
+    if outcome.met:
+        return Case(suite, _said(outcome), file=place.file, line=place.line)
+    kind: Literal["error", "failure"] = "error" if outcome.allowed is None else "failure"
+    why = outcome.expectation.why
+    return Case(suite, _said(outcome), kind, printable(outcome.reason), why, place.file, place.line)

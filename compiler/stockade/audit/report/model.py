@@ -114,6 +114,11 @@ class HostIdentity:
     kernel: str = ""
     release: str = ""
 
+    @property
+    def said(self) -> str:
+        """What to call it: its name, else its machine id, else what it is. Never empty."""
+        return self.name or self.machine_id or self.kind
+
     def as_dict(self) -> dict[str, str]:
         """Plain values for JSON."""
         return {

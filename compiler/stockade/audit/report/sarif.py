@@ -44,7 +44,7 @@ def sarif(report: Report) -> dict[str, Any]:
 
 
 def _result(report: Report, index: int, one: Result) -> dict[str, Any]:
-    host = report.host.name or report.host.machine_id or report.host.kind
+    host = report.host.said
     said: dict[str, Any] = {
         "ruleId": one.rule,
         "ruleIndex": index,
