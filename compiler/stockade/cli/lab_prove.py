@@ -80,7 +80,7 @@ def _proof(whole: Bundle, types: tuple[str, ...], names: tuple[str, ...], timeou
         by_runtime = {runtime: bundle_matrix(whole, oracle, runtime) for runtime in RUNTIMES}
     matrix = by_runtime["runc"]
     if on_terminal():
-        message("starting the guests; every action in every type and setting takes two to four minutes ...")
+        message("starting the guests; every action in every type and setting takes one to two minutes ...")
     chosen = [known[name] for name in dict.fromkeys(names)] or list(ALL)
     proof = start(
         whole,

@@ -107,10 +107,8 @@ def _run(
 ) -> Ran:
     report_read, report_write = os.pipe()
     initrd, *disks = (f"/proc/self/fd/{number}" for number in opened)
-    # Killed with this thread, should it be killed before it cleans up.
-    tied = [setpriv, "--pdeathsig", "KILL", "--"] if (setpriv := shutil.which("setpriv")) else []
     command = [
-        *tied,
+        *("/bin/sh", "-c", 'read -r _ && exec "$@" </dev/null', "sh"),  # not before the guard knows of it
         str(tools.linux),
         f"mem={memory}",
         f"initrd={initrd}",
@@ -125,15 +123,17 @@ def _run(
         "loglevel=7",
         "audit_backlog_limit=8192",
         "random.trust_cpu=on",
-        # For the guest's own watch: should this program be killed before it cleans up, the guest still ends.
+        # For the guest's own watch.
         f"lab_seconds={math.ceil(timeout) + 1}",
         *options,
     ]
     started = time.monotonic()
+    guard = _guard(drop)
     try:
         process = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            bufsize=0,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=(report_write, *opened),
@@ -146,16 +146,21 @@ def _run(
         )
     except OSError as error:
         os.close(report_read)
+        _end(guard)
         raise LabMissing(f"a working {tools.linux}", str(error)) from error
     finally:
         os.close(report_write)
-    assert process.stdout is not None
+    assert process.stdin is not None and process.stdout is not None and guard.stdin is not None
     streams = {process.stdout.fileno(): bytearray(), report_read: bytearray()}
     ended = False
     try:
+        guard.stdin.write(b"%d\n" % process.pid)
+        process.stdin.write(b"\n")
+        process.stdin.close()
         ended = _drain(streams, started + timeout)
         ended = ended and _exited(process.pid, started + timeout)
     finally:
+        _end(guard)
         # The leader is not reaped yet, so its group number cannot have passed to anybody else.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -165,6 +170,32 @@ def _run(
     console, report = (bytes(data).decode("utf-8", "replace").replace("\r\n", "\n") for data in streams.values())
     raw = bytes(streams[report_read])
     return Ran(console, report, status if ended else None, time.monotonic() - started, raw)
+
+
+def _guard(drop: Drop) -> subprocess.Popen[bytes]:
+    """Who kills a guest's process group, whose number it is told, once this program is gone without having done so.
+
+    Every process of a guest is one of this machine too, and stops at each system call for the guest's kernel to carry
+    it out. Killing that kernel alone would let them loose: they would go on, and call this machine's kernel.
+    """
+    return subprocess.Popen(
+        ["/bin/sh", "-c", 'read -r group && { read -r _; kill -s KILL -- "-$group"; }'],
+        bufsize=0,
+        stdin=subprocess.PIPE,  # it closes with this program, however that ends
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd="/",
+        env={"PATH": os.defpath},
+        user=drop.uid,
+        group=drop.gid,
+        extra_groups=None if drop.uid is None else [],
+    )
+
+
+def _end(guard: subprocess.Popen[bytes]) -> None:
+    guard.kill()
+    guard.communicate()
 
 
 def _drain(streams: dict[int, bytearray], deadline: float) -> bool:

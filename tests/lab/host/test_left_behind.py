@@ -8,8 +8,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from stockade.lab import tools, uml
 from stockade.lab.host import Image
 
@@ -36,7 +38,7 @@ def guests(folder: Path) -> list[int]:
     return found
 
 
-def waited(condition: object, seconds: float = 20) -> bool:
+def waited(condition: object, seconds: float = 60) -> bool:
     assert callable(condition)
     until = time.monotonic() + seconds
     while not condition():
@@ -46,30 +48,33 @@ def waited(condition: object, seconds: float = 20) -> bool:
     return True
 
 
-def test_a_killed_run(image: Image, tmp_path: Path) -> None:
-    place = tmp_path / "tmp"
-    place.mkdir()
-    tmp_path.chmod(0o755)
-    place.chmod(0o755)
-    for parent in tmp_path.parents[:3]:
-        if parent.is_relative_to(tempfile.gettempdir()) and parent != Path(tempfile.gettempdir()):
-            parent.chmod(0o755)
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder for the guests' own, where their user can come as well."""
+    with tempfile.TemporaryDirectory(prefix="stockade-place-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@pytest.mark.parametrize(
+    ("processes", "when"),
+    [(1, "before or while the kernel boots"), (6, "while its programs run")],
+    ids=["boot", "task"],
+)
+def test_a_killed_run(image: Image, place: Path, monkeypatch: pytest.MonkeyPatch, processes: int, when: str) -> None:
     command = [sys.executable, "-c", BOOT, image.folder, str(image.seal.blocks), image.seal.root_hash]
     process = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(place)})
     try:
-        assert waited(lambda: guests(place))
-        time.sleep(1)
+        assert waited(lambda: len(guests(place)) >= processes), f"never seen {when}"
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert waited(lambda: not guests(place), 10)
+    assert waited(lambda: not guests(place)), guests(place)
     assert list(place.iterdir())  # nobody was left to remove it
-    before, tempfile.tempdir = tempfile.tempdir, str(place)
-    try:
-        with uml.work_folder(tools.drop()) as work:
-            assert list(place.iterdir()) == [work]
-    finally:
-        tempfile.tempdir = before
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    with uml.work_folder(tools.drop()) as work:
+        assert list(place.iterdir()) == [work]
     assert list(place.iterdir()) == []
 
 

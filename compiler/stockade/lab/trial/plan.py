@@ -165,8 +165,9 @@ def _parts(bundle: Bundle, name: str) -> dict[str, Any]:
 def cases(bundle: Bundle, types: Iterable[str], settings: Iterable[Setting]) -> list[Case]:
     """Every type in every setting, those with SELinux enforcing first.
 
-    Where executing a program may raise privileges, runc installs the filter before it becomes the container's user.
-    A type whose filter refuses setgroups cannot be started so, and keeps `no-new-privileges` while it has its filter.
+    Where executing a program may raise privileges, runtimes install the filter before they become the container's
+    user. A type whose filter refuses setgroups cannot be started so, and keeps `no-new-privileges` while it has its
+    filter.
     """
     found = []
     for name in sorted(types):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from stockade.bundle.actions import Catalogue, catalogue
 from stockade.bundle.read import Bundle
@@ -74,9 +72,7 @@ def _guest(
     bundle: Bundle, known: Catalogue, policy: bytes, found: tools.Tools, share: Sequence[Case], timeout: float
 ) -> tuple[dict[tuple[Case, str], Outcome], str]:
     drop = tools.drop()
-    with tempfile.TemporaryDirectory(prefix="stockade-trial-") as name:
-        work = Path(name)
-        drop.own(work)
+    with uml.work_folder(drop) as work:
         initrd = work / "initramfs.cpio"
         initrd.write_bytes(initramfs(bundle, known, policy, found, share))
         drop.own(initrd)

@@ -34,9 +34,10 @@ class Setting:
 
 FULL = Setting("full", frozenset())
 SECOND = Setting("full-crun", frozenset(), "crun")
-NOTHING = Setting("nothing", frozenset(Layer))
-ABLATIONS = tuple(Setting(f"without-{layer}", frozenset({layer})) for layer in Layer)
-ALONE = tuple(Setting(f"only-{layer}", frozenset(Layer) - {layer}) for layer in Layer)
+NOTHING = Setting("nothing", frozenset(Layer), "crun")
+# By crun, which starts a container in a quarter of runc's time.
+ABLATIONS = tuple(Setting(f"without-{layer}", frozenset({layer}), "crun") for layer in Layer)
+ALONE = tuple(Setting(f"only-{layer}", frozenset(Layer) - {layer}, "crun") for layer in Layer)
 ALL = (FULL, SECOND, *ABLATIONS, *ALONE)
 
 
