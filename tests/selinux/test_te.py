@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
-from stockade.bundle.compile import POLICY_VERSION, Compiled
+from stockade.bundle.compile import POLICY_VERSION, Compiled, compile_policy
 from stockade.model.policy import Policy
 from stockade.selinux.binary import Binary
 from stockade.selinux.cil import own_domains
 from stockade.selinux.libsepol import Decisions, compile_cil
 from stockade.selinux.module import module_to_cil
+from stockade.source.load import load
+
+POLICY = Path(__file__).parents[2] / "policy"
 
 TYPES = ("admin", "batch", "bootstrap", "control", "database", "ordinary", "web")
 OWN = ("batch", "database", "web")
@@ -143,3 +148,27 @@ def test_sources_say_where_each_rule_comes_from(policy: Policy, compiled: Compil
             assert reason in reasons, line
             seen += 1
     assert seen > 40
+
+
+def test_a_module_names_no_other_container_type(tmp_path: Path) -> None:
+    """Two more domains, with drops that split sets: the modules name sets, and linked they are the whole policy."""
+    shutil.copytree(POLICY, tmp_path / "policy")
+    for name, drop in (
+        ("split", "{may: describe, what: {of: everything, except: [subjects, any]}, why: w}"),
+        ("twice", "{may: inspect, what: [workloads, self], why: w}\n    - {may: describe, what: workloads, why: w}"),
+    ):
+        (tmp_path / f"policy/containers/{name}.yaml").write_text(
+            f"container: {name}\nextends: ordinary\nwhy: w\nselinux:\n  domain: {name}_t\n  may-not:\n    - {drop}\n"
+        )
+    compiled = compile_policy(load(tmp_path / "policy"))
+    packed = {a.path.split("/")[1]: a.content for a in compiled.artefacts if a.path.endswith("selinux.pp")}
+    texts = {a.path.split("/")[1]: a.content for a in compiled.artefacts if a.path.endswith("selinux.te")}
+    own = {name: f"{name}_t".encode() for name in (*OWN, "split", "twice")}
+    for name, text in texts.items():
+        assert not [label for other, label in own.items() if other != name and re.search(rb"\b%s\b" % label, text)]
+    built = Binary(linked(compiled, {name: module_to_cil(packed[name]).encode() for name in own}, *own))
+    whole = Binary(compiled.kernel_policy)
+    assert built.allow == whole.allow
+    described = {target for (source, target), vectors in whole.allow.items() if "getattr" in vectors.get("file", ())
+                 and source == "split_t"}  # fmt: skip
+    assert described == {*(s.label for s in load(POLICY).host.subjects.values()), "split_t", "twice_t", "any_t"}

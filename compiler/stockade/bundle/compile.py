@@ -19,7 +19,6 @@ from stockade.seccomp.cbpf import compile_filter
 from stockade.seccomp.explain import explain
 from stockade.seccomp.oci import to_oci
 from stockade.selinux import contract, toolchain
-from stockade.selinux.attributes import membership
 from stockade.selinux.cil import Writer
 from stockade.selinux.libsepol import CilError, compile_cil
 from stockade.selinux.module import body, build_pp, renamed
@@ -127,8 +126,8 @@ def _module(
     pool: Executor, packages: dict[bytes, Future[bytes]], policy: Policy, container: ContainerType, writer: Writer
 ) -> tuple[bytes, bytes, Future[bytes]]:
     """The sources of a module, and its package under whatever name: types of one domain differ in the name alone."""
-    sets = membership(writer.attributes.members, container.domain)
-    te, fc = type_te(policy, container, sets), type_fc(container)
+    te = type_te(policy, container, writer.attributes, writer.rules_of(container.domain))
+    fc = type_fc(container)
     if (key := body(te)) not in packages:
         packages[key] = pool.submit(build_pp, te, fc)
     return te, fc, packages[key]

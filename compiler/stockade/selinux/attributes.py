@@ -26,6 +26,8 @@ class Attributes:
             self.members[identifier(name)] = found.labels
         self._named = frozenset(self.members)
         self._narrowed = [(s.label, s.parent) for s in host.subjects.values() if s.parent]
+        self._known: dict[tuple[Part, bool], str] = {}
+        self._others: dict[tuple[Part, Part], tuple[tuple[str, str], ...]] = {}
 
     def of(self, part: Part, *, group: bool = False) -> str:
         """The identifier of one term: `self`, a type, or an attribute; with `group` an attribute even of one type.
@@ -34,6 +36,11 @@ class Attributes:
         """
         if part.itself:
             return "self"
+        if (part, group) not in self._known:
+            self._known[part, group] = self._of(part, group)
+        return self._known[part, group]
+
+    def _of(self, part: Part, group: bool) -> str:
         name = identifier(part.name)
         if any(parent in part.members and label not in part.members for label, parent in self._narrowed):
             name = f"{name}_proper"
@@ -58,7 +65,9 @@ class Attributes:
                 if not what.but_itself:
                     yield self.of(actor), self.of(target)
                 elif not target.itself:
-                    yield from self._but_itself(actor, target)
+                    if (actor, target) not in self._others:
+                        self._others[actor, target] = tuple(self._but_itself(actor, target))
+                    yield from self._others[actor, target]
 
     def _but_itself(self, actor: Part, target: Part) -> Iterator[tuple[str, str]]:
         """Pairs without those of a label with itself: few statements, however many labels there are.

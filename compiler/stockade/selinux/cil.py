@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from stockade.model.access import spell
 from stockade.model.classes import CLASSES, FILES, INITIAL_SIDS
 from stockade.model.container import ContainerType
+from stockade.model.grants import members
 from stockade.model.host import (
     OBJECT_ROLE,
     PROCESS_ROLE,
@@ -49,8 +50,15 @@ class Writer:
         self.own = own_domains(policy)
         self.owners = frozenset(self.own.values())
         self._declared: set[str] = set()
+        self._verbs_in: dict[int, tuple[list[str], int]] = {}
+        self._rules: dict[str, list[Rule]] = {}
+        for rule in self.host.rules:
+            for label in members(rule):
+                self._rules.setdefault(label, []).append(rule)
+        self._never = self._promises_by_source()
         self._body = self._host_body()
-        self._blocks = {label: [*self._statements(self._rules_of(label)), *self._promises(label)] for label in self.own}
+        self._blocks = {label: [*self._statements(self.rules_of(label)), *self._promises(label)] for label in self.own}
+        self._repeated: dict[str, list[str]] = {}
 
     def host_cil(self) -> bytes:
         """`host/policy.cil`: everything but the domains that container types declare."""
@@ -70,14 +78,15 @@ class Writer:
             statements = self._blocks[label]
         else:
             lines.append(f"; {label} is declared by the host's policy, which has these rules too")
-            statements = self._statements(self._rules_of(label), label)
+            if label not in self._repeated:
+                self._repeated[label] = self._statements(self.rules_of(label), label)
+            statements = self._repeated[label]
         lines += [f"(block {identifier(container.name)}", *(f"  {line}" for line in statements), ")"]
         return ("\n".join(lines) + "\n").encode()
 
-    def _rules_of(self, label: str) -> list[Rule]:
+    def rules_of(self, label: str) -> list[Rule]:
         """The rules of a label; what is not to be logged is written once, with the type's declaration."""
-        rules = (r for r in self.host.rules if r.audit or r.origin is not None)
-        return [r for r in rules if any(label in part.members for part in r.who.parts)]
+        return [r for r in self._rules.get(label, ()) if r.audit or r.origin is not None]
 
     def _declaration(self, label: str) -> list[str]:
         lines = [f"(type {label})", f"(roletype {PROCESS_ROLE} {label})"]
@@ -121,11 +130,11 @@ class Writer:
     def _sets(self) -> list[str]:
         lines: list[str] = []
         reasons = {identifier(name): found for name, found in self.host.sets.items()}
-        for name, members in sorted(self.attributes.members.items()):
+        for name, labels in sorted(self.attributes.members.items()):
             found = reasons.get(name)
             lines += comment(";", found.at, found.why) if found else []
             lines.append(f"(typeattribute {name})")
-            mine = sorted(members - self.own.keys())
+            mine = sorted(labels - self.own.keys())
             if mine:
                 lines.append(f"(typeattributeset {name} ({' '.join(mine)}))")
         return [*lines, ""]
@@ -163,7 +172,7 @@ class Writer:
 
         What is left gets a name of its own where it is long and would be written more than once.
         """
-        verbs, rest = in_verbs(rule.access, self.host.verbs.values())
+        verbs, rest = self._in_verbs(rule.access)
         names = [identifier(verb) for verb in verbs]
         classes = spell(rest)
         if len(classes) > _LONG and len(rule.what.parts) > 1:
@@ -172,27 +181,43 @@ class Writer:
             return _class_permission(name, rest), [*names, name]
         return [], [*names, *(f"({name} ({' '.join(permissions)}))" for name, permissions in classes.items())]
 
+    def _in_verbs(self, access: int) -> tuple[list[str], int]:
+        if access not in self._verbs_in:
+            self._verbs_in[access] = in_verbs(access, self.host.verbs.values())
+        return self._verbs_in[access]
+
+    def _promises_by_source(self) -> dict[str | None, list[tuple[LabelPromise, list[tuple[str, str]]]]]:
+        """Promises on labels, each with its pairs of sets, by the container type's domain that is their source.
+
+        None has all other pairs, and every promise that is no type's own.
+        """
+        found: dict[str | None, list[tuple[LabelPromise, list[tuple[str, str]]]]] = {}
+        for promise in self.policy.promises.values():
+            if not isinstance(promise, LabelPromise):
+                continue
+            pairs: dict[str | None, list[tuple[str, str]]] = {} if promise.own else {None: []}
+            for pair in dict.fromkeys(self.attributes.pairs(promise.who, promise.what)):
+                pairs.setdefault(pair[0] if pair[0] in self.own else None, []).append(pair)
+            for source, mine in pairs.items():
+                found.setdefault(source, []).append((promise, mine))
+        return found
+
     def _promises(self, source_type: str | None = None) -> list[str]:
         """Promises as neverallow; `source_type` asks for those whose source is that declared type, else all others.
 
         One neverallow for each pair of sets, however many permissions it is about: libsepol walks all rules for each.
         """
         lines: list[str] = []
-        for promise in self.policy.promises.values():
-            if not isinstance(promise, LabelPromise):
-                continue
-            pairs = dict.fromkeys(self.attributes.pairs(promise.who, promise.what))
-            mine = [pair for pair in pairs if (pair[0] if pair[0] in self.own else None) == source_type]
-            verbs, rest = in_verbs(promise.access, self.host.verbs.values())
+        for promise, pairs in self._never.get(source_type, ()):
+            verbs, rest = self._in_verbs(promise.access)
             name = identifier(f"never-{promise.name}" if rest else "-and-".join(verbs))
-            here = bool(mine) if promise.own else source_type is None
-            if here and name not in self._declared and (rest or len(verbs) > 1):
+            if (promise.own or source_type is None) and name not in self._declared and (rest or len(verbs) > 1):
                 if not promise.own:  # one in the block of a type is known in that block alone
                     self._declared.add(name)
                 lines += _class_permission(name, promise.access)
-            if mine:
+            if pairs:
                 lines += comment(";", promise.at, promise.why, f"{promise.name}: ")
-                lines += [f"(neverallow {source} {target} {name})" for source, target in mine]
+                lines += [f"(neverallow {source} {target} {name})" for source, target in pairs]
         return lines
 
     def _transitions(self) -> list[str]:
@@ -214,7 +239,7 @@ class Writer:
             if c.relabelling:
                 lines += [f"(mlsvalidatetrans {name} {expression})" for name in spell(c.access)]
                 continue
-            verbs, rest = in_verbs(c.access, self.host.verbs.values())
+            verbs, rest = self._in_verbs(c.access)
             lines += [f"(mlsconstrain {identifier(verb)} {expression})" for verb in verbs]
             for name, permissions in spell(rest).items():
                 lines.append(f"(mlsconstrain ({name} ({' '.join(permissions)})) {expression})")

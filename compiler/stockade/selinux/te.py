@@ -6,45 +6,60 @@ from collections.abc import Iterable
 
 from stockade.model.classes import CLASSES
 from stockade.model.container import ContainerType
-from stockade.model.grants import members
-from stockade.model.host import PROCESS_ROLE, Rule
+from stockade.model.host import PROCESS_ROLE, Part, Rule
 from stockade.model.policy import Policy
+from stockade.selinux.attributes import Attributes, membership
 from stockade.selinux.cil import own_domains
 from stockade.selinux.text import by_permissions, comment
 
 
-def type_te(policy: Policy, container: ContainerType, sets: Iterable[str]) -> bytes:
-    """`selinux.te`: what the type's domain may do, and what others may do to a domain that the module declares.
+def type_te(policy: Policy, container: ContainerType, attributes: Attributes, own: Iterable[Rule]) -> bytes:
+    """`selinux.te`: what the type's domain may do, and what the host's may do to a domain that the module declares.
 
-    Rules are written out in types and permissions. `sets` are the host's sets that a declared domain joins, as its
-    constraints and promises speak of sets.
+    `own` are the rules of the domain, `attributes` those of the kernel policy. Sets are named as the host's policy
+    names them, never by members: the module knows no other container type, and does not grow with their number.
     """
     label = container.domain
     declares = own_domains(policy).get(label) == container.name
-    rules = [rule for rule in policy.host.rules if rule.audit]
-    own = [(rule, _given(rule, label)) for rule in rules if label in members(rule)]
-    others = [(rule, _takers(rule, label)) for rule in rules] if declares else []
     body: list[str] = []
-    used: set[str] = {label}
+    types: set[str] = {label}
+    sets = set(membership(attributes.members, label)) if declares else set()
     access = 0
-    for rule, targets in own:
-        body += _allow(rule, [label], targets, label)
-        used |= targets
+
+    def allow(rule: Rule, source: str, target: list[str]) -> None:
+        nonlocal access
         access |= rule.access
-    for rule, takers in others:
-        if takers:
-            body += _allow(rule, sorted(takers), {label}, label)
-            used |= takers
-            access |= rule.access
+        body.extend(comment("#", rule.at, rule.why))
+        for classes, permissions in by_permissions(rule.access):
+            body.append(f"allow {source} {_braced(target)}:{_braced(classes)} {_braced(list(permissions))};")
+
+    def name(part: Part) -> str:
+        if part.itself or part.members == {label}:
+            return "self"
+        found = attributes.of(part)
+        (sets if found in attributes.members else types).add(found)
+        return found
+
+    for rule in own:
+        if rule.audit and rule.what.members(label):
+            target = sorted({name(part) for part in rule.what.parts if part.itself or part.members})
+            allow(rule, label, [*target, f"-{label}"] if rule.what.but_itself else target)
+    for rule in policy.host.rules if declares else ():
+        if rule.audit and rule.origin is None and any(label in part.members for part in rule.what.parts):
+            for actor in rule.who.parts:
+                if actor.members - {label}:
+                    itself = rule.what.but_itself and label in actor.members
+                    allow(rule, f"{{ {name(actor)} -{label} }}" if itself else name(actor), [label])
     lines = comment("#", container.at, container.why)
     lines += [f"module {container.name.replace('-', '_')} {policy.host.version};", "", "require {"]
-    lines += [f"  type {name};" for name in sorted(used - ({label} if declares else set()))]
-    lines += [f"  attribute {name};" for name in sorted(sets)] if declares else []
+    lines += [f"  type {found};" for found in sorted(types - ({label} if declares else set()))]
+    lines += [f"  attribute {found};" for found in sorted(sets)]
     for classes, _ in by_permissions(access):
-        lines += [f"  class {name} {{ {' '.join(sorted(CLASSES[name]))} }};" for name in classes]
+        lines += [f"  class {found} {{ {' '.join(sorted(CLASSES[found]))} }};" for found in classes]
     lines += [f"  role {PROCESS_ROLE};", "}", ""]
     if declares:
-        lines += [f"type {label};", f"typeattribute {label} {', '.join(sorted(sets))};"]
+        joined = membership(attributes.members, label)
+        lines += [f"type {label};", f"typeattribute {label} {', '.join(joined)};"]
         lines += [f"role {PROCESS_ROLE} types {label};", ""]
     return ("\n".join([*lines, *body]) + "\n").encode()
 
@@ -55,24 +70,6 @@ def type_fc(container: ContainerType) -> bytes:
         "#", container.at, f"files of `{container.name}` are {container.files} by their mounts, not by path"
     )
     return ("\n".join(lines) + "\n").encode()
-
-
-def _given(rule: Rule, label: str) -> frozenset[str]:
-    return rule.what.members(label)
-
-
-def _takers(rule: Rule, label: str) -> set[str]:
-    return {subject for subject in members(rule) if subject != label and label in rule.what.members(subject)}
-
-
-def _allow(rule: Rule, sources: list[str], targets: Iterable[str], label: str) -> list[str]:
-    lines = comment("#", rule.at, rule.why)
-    what = sorted("self" if target == label and sources == [label] else target for target in targets)
-    if not what:
-        return []
-    for classes, permissions in by_permissions(rule.access):
-        lines.append(f"allow {_braced(sources)} {_braced(what)}:{_braced(classes)} {_braced(list(permissions))};")
-    return lines
 
 
 def _braced(names: list[str]) -> str:

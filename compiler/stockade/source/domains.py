@@ -42,7 +42,7 @@ _LAYERED = capability_access(CAPABILITIES) | family_access(FAMILIES)
 
 
 def narrowed_rules(domain: Domain, rules: Sequence[Rule], report: Diagnostics, *, whole: bool = True) -> Iterator[Rule]:
-    """The parent's rules as they stand for a domain that narrows it.
+    """The parent's `rules`, as they stand for a domain that narrows it.
 
     Every drop must take something away; `whole` is false where that cannot be told, because rules were left out.
     """
@@ -50,8 +50,6 @@ def narrowed_rules(domain: Domain, rules: Sequence[Rule], report: Diagnostics, *
     effective = [False] * len(domain.drops)
     listed = capability_access(domain.capabilities) | family_access(domain.families)
     for rule in rules:
-        if not any(domain.parent in part.members for part in rule.who.parts):
-            continue
         access = rule.access & (listed | ~_LAYERED)
         if access:
             yield from _without_drops(domain, rule, access, effective)
@@ -97,19 +95,11 @@ def _without_drops(domain: Domain, rule: Rule, access: int, effective: list[bool
     alone = Labels((Part(domain.subject, frozenset([domain.label])),))
     kept: dict[int, list[Part]] = {}
     for part in rule.what.parts:
-        labels = frozenset([domain.label]) if part.itself else part.members
         if not part.itself and part.members == frozenset([domain.parent]):
-            part, labels = Part("self", frozenset(), itself=True), frozenset([domain.label])
-        rests: dict[int, list[str]] = {}
-        for label in sorted(labels):
-            rests.setdefault(_rest(domain, label, access, rule.audit, effective), []).append(label)
-        for rest, members in rests.items():
-            if rest == NOTHING:
-                continue
-            whole = len(rests) == 1
-            kept.setdefault(rest, []).extend(
-                [part] if whole else [Part(label, frozenset([label])) for label in members]
-            )
+            part = Part("self", frozenset(), itself=True)
+        for rest, piece in _pieces(domain, part, access, rule.audit, effective):
+            if rest != NOTHING:
+                kept.setdefault(rest, []).append(piece)
     for rest, parts in kept.items():
         yield Rule(
             who=alone,
@@ -123,9 +113,34 @@ def _without_drops(domain: Domain, rule: Rule, access: int, effective: list[bool
         )
 
 
-def _rest(domain: Domain, label: str, access: int, audit: bool, effective: list[bool]) -> int:
+def _pieces(domain: Domain, part: Part, access: int, audit: bool, effective: list[bool]) -> Iterator[tuple[int, Part]]:
+    """What is left of `access` to the labels of a term, and to which of them: together the whole term, once each.
+
+    A piece of several labels is a set with a name, so that what is written of it does not grow with the set.
+    """
+    whole = frozenset([domain.label]) if part.itself else part.members
+    groups = [(whole, part.name, access)] if whole else []
+    named = not part.itself
     for index, (dropped, what, *_) in enumerate(domain.drops):
-        if label in what.members(domain.label) and access & dropped:
-            effective[index] = effective[index] or audit
-            access &= ~dropped
-    return access
+        hit = what.members(domain.label)
+        if not access & dropped or hit.isdisjoint(whole):
+            continue
+        # What depends on who acts is no set that others have too.
+        named = named and not what.but_itself and not any(term.itself for term in what.parts)
+        words = "-".join(sorted(term.name for term in what.parts))
+        split = []
+        for labels, name, rest in groups:
+            if inside := labels & hit:
+                effective[index] = effective[index] or (audit and bool(rest & dropped))
+                split.append((inside, f"{name}-in-{words}" if inside != labels else name, rest & ~dropped))
+            if outside := labels - hit:
+                split.append((outside, f"{name}-but-{words}" if inside else name, rest))
+        groups = split
+    if len({rest for *_, rest in groups}) == 1:
+        yield groups[0][2], part
+        return
+    for labels, name, rest in groups:
+        if named and len(labels) > 1:
+            yield rest, Part(name, labels)
+        else:
+            yield from ((rest, Part(label, frozenset([label]))) for label in sorted(labels))

@@ -8,6 +8,7 @@ from typing import Any
 
 from stockade.model.access import CLASS_MASK, NOTHING
 from stockade.model.classes import INITIAL_SIDS
+from stockade.model.grants import members
 from stockade.model.host import (
     Constraint,
     Creates,
@@ -173,9 +174,16 @@ class HostBuilder:
         rules += [rule for body, at in self.lists["quiet"] for rule in self._rule(body, at, domains, audit=False)]
         whole = not (self.report.incomplete & {"host", "containers"})
         whole = whole and not (self.scope.unresolved or self.vocabulary.unresolved)
+        given: dict[str, list[Rule]] = {}  # by the label that has them, of those that somebody narrows
+        narrowed = {domain.parent for domain in domains.values() if domain.parent}
+        for rule in rules:
+            for label in narrowed & members(rule):
+                given.setdefault(label, []).append(rule)
         for domain in domains.values():  # parents first, so that a type may narrow one that narrows another
             if domain.parent:
-                rules += list(narrowed_rules(domain, rules, self.report, whole=whole))
+                own = list(narrowed_rules(domain, given.get(domain.parent, []), self.report, whole=whole))
+                given[domain.label] = own
+                rules += own
         header = self.header
         return Host(
             name=header["name"],

@@ -41,8 +41,9 @@ def build(files: list[SourceFile]) -> Policy:
     promises = PromiseBuilder(host.scope, host.vocabulary, syscalls, types, report)
     actions = promises.actions(by_kind["action"], _mount_points(resolved))
     promised = promises.promises(by_kind["promise"], actions)
+    everything = host.scope.universe("everything")
     for domain in found.values():
-        for promise in own_promises(domain, found, host.scope.universe("everything")):
+        for promise in own_promises(domain, found, everything):
             if promise.name in promised:
                 again = promised[promise.name]
                 report.error(again.at, f"promise `{promise.name}` has the name of what `{domain.name}` says of itself")
