@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stockade.cli import filters, policy_sides
+from stockade.cli import diff_audit, filters, policy_sides
 from stockade.cli.output import Answer, Stop, json_document, message, table, text
 
 if TYPE_CHECKING:
@@ -50,12 +50,21 @@ def command(
     all architectures, numbers and arguments. One line for each call and change of answer, with one call as witness,
     which `stockade seccomp run` takes as it is printed. The options say for what profiles are read.
 
-    Ends with 0, but with 1 where --fail-on names a difference: `widen` what is allowed and was not, `any` every one.
+    Two of a host's facts, or two reports, both as `stockade audit` writes them in JSON, are compared in what changed on
+    the host: fact by fact, and rule by rule in what is said of it.
+
+    Ends with 0, but with 1 where --fail-on names a difference: `widen` what is allowed and was not, and a rule that
+    held and does not; `any` every one.
 
     \b
     Example:
       stockade diff ./policy.old ./policy --fail-on widen
     """
+    audited = diff_audit.side(old), diff_audit.side(new)
+    if audited[0] is not None and audited[1] is not None:
+        return diff_audit.compare((old, new), audited[0], audited[1], fail_on, form)
+    if audited != (None, None):
+        raise Stop(f"{old} and {new} have nothing in common: an audit wrote one of them alone")
     labelled = policy_sides.side(old, form), policy_sides.side(new, form)
     if labelled[0] is not None and labelled[1] is not None:
         return _labelled(old, new, labelled[0], labelled[1], fail_on, form)

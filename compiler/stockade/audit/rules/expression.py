@@ -91,7 +91,7 @@ _FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A compiled expression: its text, the facts and sysctls that it names, its meaning, and its conjunction's parts."""
+    """Compiled: its text, the facts and sysctls that it names, its meaning, and the parts of its conjunction."""
 
     text: str
     facts: frozenset[str]
