@@ -13,6 +13,7 @@ from stockade.audit.facts.command_line import mapped, values, verity_table
 from stockade.audit.facts.fact import Fact, Facts
 from stockade.audit.facts.mounts import Mount, below, on_top
 from stockade.audit.facts.selinux import unpacked
+from stockade.audit.firewall import amounts_to
 from stockade.selinux.policydb import PolicydbError, read
 from stockade.selinux.policydb_values import Policydb
 
@@ -231,6 +232,11 @@ def _boot_verity(d: Deriver) -> Fact:
     return Fact.of({**found, "flags": devices[0]["flags"], "name": devices[0]["name"]}, path)
 
 
+def _firewall(version: int) -> Callable[[Deriver], Fact]:
+    name = f"network.firewall.ipv{version}"
+    return lambda d: Fact.of(amounts_to(d.need(name)["chains"], version), d.get(name).path)
+
+
 def _findings(d: Deriver) -> Fact:
     from stockade.audit.containers import findings
 
@@ -258,6 +264,8 @@ _DERIVED: Final[dict[str, Callable[[Deriver], Fact]]] = {
     "boot.parameters": _parameters,
     "boot.repeated": _repeated,
     "boot.verity": _boot_verity,
+    "firewall.ipv4": _firewall(4),
+    "firewall.ipv6": _firewall(6),
     "containers.findings": _findings,
     "containers.coverage": _coverage,
 }

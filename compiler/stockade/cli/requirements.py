@@ -133,6 +133,9 @@ REQUIREMENTS: tuple[Requirement, ...] = (
         probes.program("audit2allow"),
         "policycoreutils-python-utils",
     ),
+    Requirement("iptables", (_TEST,), "fills a firewall for the audit", probes.program("iptables-legacy"), "iptables"),
+    Requirement("nft", (_TEST,), "fills the newer firewall", probes.program("nft"), "nftables"),
+    Requirement("unshare", (_TEST,), "gives a test a network of its own", probes.program("unshare"), "util-linux"),
     Requirement(
         "cc", (_TEST, _LAB), "reads the kernel's headers, compiles the guest's programs", probes.program("cc"), "gcc"
     ),

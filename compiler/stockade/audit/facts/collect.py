@@ -6,7 +6,18 @@ import os
 from collections.abc import Iterable
 from typing import Final
 
-from stockade.audit.facts import configuration, containers, filters, image, kernel, mounts, processes, selinux, verity
+from stockade.audit.facts import (
+    configuration,
+    containers,
+    filters,
+    firewall,
+    image,
+    kernel,
+    mounts,
+    processes,
+    selinux,
+    verity,
+)
 from stockade.audit.facts.fact import Fact, Facts
 from stockade.audit.facts.host import Host
 from stockade.audit.facts.parse import line, number, parsed
@@ -38,6 +49,7 @@ def collect(host: Host, asked: Iterable[str], *, walk: bool = True, ptrace: bool
     options = {name.partition(":")[2] for name in names if name.startswith("option:")}
     settings = sorted(name.partition(":")[2] for name in names if name.startswith("sysctl:"))
     found |= kernel.collect(host, options | set(kernel.OPTIONS), settings)
+    found |= firewall.collect(host)
     found |= selinux.collect(host)
     found |= _root(host, found["mounts"])
     found |= _processes(host, ptrace)
@@ -56,12 +68,14 @@ def _ourselves(host: Host) -> dict[str, Fact]:
     if host.kind != "live":
         return {"ground.auditor": said, "ground.namespaces": said}
     inodes: dict[str, str | bool] = {}
-    for kind in ("mnt", "pid", "user", "cgroup"):
+    for kind in ("mnt", "net", "pid", "user", "cgroup"):
         own, first = host.link(f"/proc/self/ns/{kind}"), host.link(f"/proc/1/ns/{kind}")
         for one in (own, first):
             if not one.known and one.outcome != "absent":
                 return {"ground.auditor": said, "ground.namespaces": one}
         inodes[kind] = str(first.value or "").partition("[")[2][:-1]
+        if kind == "net":
+            inodes["net_own"] = str(own.value or "").partition("[")[2][:-1]
     return {"ground.auditor": said, "ground.namespaces": Fact.of(inodes, "/proc/1/ns")}
 
 
