@@ -34,10 +34,8 @@ def shortest(rules: tuple[SyscallRule, ...], denied: Verdict) -> tuple[tuple[Sys
 def _same(rules: Sequence[SyscallRule], denied: Verdict, kept: Sequence[SyscallRule], otherwise: Verdict) -> bool:
     tests = dict.fromkeys(tuple((condition, False) for condition in rule.conditions) for rule in rules)
     try:
-        regions = refine(EVERYTHING, tests)
+        regions = refine(EVERYTHING, tests, MAX_REGIONS)
     except Unprovable:
-        return False
-    if len(regions) > MAX_REGIONS:
         return False
     for region in regions:
         words = witness(region)

@@ -116,10 +116,10 @@ Rule = tuple[tuple[Condition, bool], ...]
 """A conjunction of conditions, each as it stands (False) or negated (True)."""
 
 
-def refine(region: Region, rules: Iterable[Rule]) -> list[Region]:
+def refine(region: Region, rules: Iterable[Rule], most: int = MAX_PARTS) -> list[Region]:
     """Disjoint parts of a region in each of which every rule either holds or fails throughout.
 
-    Unprovable beyond 100000 parts.
+    Unprovable where they are more than `most`.
     """
     parts = [region]
     for rule in rules:
@@ -132,8 +132,8 @@ def refine(region: Region, rules: Iterable[Rule]) -> list[Region]:
                 settled += sides[not negated]
             parts = left
         parts += settled
-        if len(parts) > MAX_PARTS:
-            raise Unprovable(f"the conditions on one call fall into more than {MAX_PARTS} parts")
+        if len(parts) > most:
+            raise Unprovable(f"the conditions on one call fall into more than {most} parts")
     return parts
 
 
