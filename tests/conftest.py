@@ -11,7 +11,23 @@ from stockade.model.grants import grants
 from stockade.model.policy import Policy
 from stockade.source.load import load
 
-SHIPPED = Path(__file__).resolve().parent.parent / "policy"
+TESTS = Path(__file__).resolve().parent
+SHIPPED = TESTS.parent / "policy"
+TOGETHER = ("lab/host", "selinux", "policy", "enforce")
+"""Folders whose files share what is costly to make: one worker runs all of such a folder."""
+FIRST = ("lab/test_trial.py", "enforce", "lab/host", "prove", "seccomp")
+"""What takes longest begins first, so that no worker is left alone with it at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tell workers (`pytest -n`) what belongs together; tests that start containers here take turns."""
+    for item in items:
+        place = item.path.relative_to(TESTS).as_posix()
+        group = next((folder for folder in TOGETHER if place.startswith(f"{folder}/")), place)
+        item.add_marker(pytest.mark.xdist_group("enforce" if item.get_closest_marker("runtime") else group))
+    groups = [mark.args[0] for item in items for mark in item.iter_markers("xdist_group")]
+    ranks = [next((rank for rank, first in enumerate(FIRST) if name.startswith(first)), len(FIRST)) for name in groups]
+    items[:] = [item for _, item in sorted(zip(ranks, items, strict=True), key=lambda pair: pair[0])]
 
 
 @pytest.fixture(scope="session")

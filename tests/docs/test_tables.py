@@ -66,7 +66,7 @@ def test_every_place_of_the_schemas_has_a_table() -> None:
     assert {place for _, places, _ in TABLES for place in places} == KEYS.keys()
 
 
-@pytest.mark.parametrize(("page", "places", "keys"), TABLES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("page", "places", "keys"), TABLES, ids=[f"{page}-{places[0]}" for page, places, _ in TABLES])
 def test_a_table_lists_the_keys_of_its_places(page: str, places: tuple[str, ...], keys: frozenset[str]) -> None:
     wanted = frozenset[str]().union(*(KEYS[place] for place in places))
     named = {name for name in keys if re.fullmatch("[a-z-]+", name)}

@@ -12,7 +12,7 @@ import pytest
 from tests.prove.mutate import Edit, Path_, Source, check, lines_of, scalars
 
 SHIPPED = Path(__file__).resolve().parents[2] / "policy"
-SAMPLES = 250
+SAMPLES = 100
 
 FREE = {"why", "seen-in", "named", "at", "programs", "context-mounts", "aliases", "version", "source", "to", "try"}
 """Keys whose values are texts, paths and labels of the author's own: any other text would be as good."""
