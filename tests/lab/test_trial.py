@@ -11,8 +11,9 @@ import pytest
 from stockade.bundle.actions import catalogue
 from stockade.bundle.read import Bundle, read
 from stockade.cli.lab_prove import as_dict, rows
+from stockade.lab.host import build
 from stockade.lab.trial.judge import judge
-from stockade.lab.trial.plan import RUNTIMES
+from stockade.lab.trial.plan import RUNTIMES, addition
 from stockade.lab.trial.run import Proof, prove
 from stockade.lab.trial.settings import ALL
 from stockade.model.action import ActionCase, Layer
@@ -62,17 +63,17 @@ def shipped(bundle: Path) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def tried(shipped: Bundle) -> Iterator[Tried]:
-    policy = kernel_policy(shipped)[1]
+def tried(shipped: Bundle, bundle: Path) -> Iterator[Tried]:
     known = catalogue(shipped)
-    with Decisions(policy) as oracle:
+    with Decisions(kernel_policy(shipped)[1]) as oracle:
         by_runtime = {runtime: bundle_matrix(shipped, oracle, runtime) for runtime in RUNTIMES}
         types = {name: confined_in(shipped, known, name) for name in shipped.types}
 
         def predicted(name: str, container: str, without: frozenset[Layer], runtime: str) -> bool:
             return by_runtime[runtime].verdicts[name, container].without(without)
 
-        proof = prove(shipped, policy, predicted, timeout=900)
+        image = build(bundle, extras=[addition()])
+        proof = prove(shipped, image, predicted, timeout=900)
         yield Tried(proof, by_runtime, types, oracle)
 
 
@@ -98,6 +99,18 @@ def test_nearly_everything_was_tried(tried: Tried) -> None:
     assert {setting.name for setting in ALL} == {name for _, name in containers} - {"nothing"}
     assert {name for name, setting in containers if setting == "full"} == set(tried.proof.types)
     assert judged.compared >= 80 * 7 * 16
+
+
+def test_it_was_tried_on_the_sealed_host(tried: Tried) -> None:
+    """Both kinds of hosts stand on the verity root; containerd answered on them, and its crun containers were there."""
+    for host in tried.proof.hosts:
+        assert host.verity.split()[2] == "verity" and host.verity.endswith("restart_on_corruption")
+        assert host.init_context == "system_u:system_r:init_t:s0"
+        assert "containerd successfully booted" in host.containerd_log
+    enforcing = [host for host in tried.proof.hosts if host.enforcing == (True, True)]
+    assert 0 < len(enforcing) < len(tried.proof.hosts)
+    by_containerd = [task for host in enforcing for task in host.tasks if task.task.argv[0].endswith("/ctr")]
+    assert {task.task.name for task in by_containerd} == {f"{name}.full-crun" for name in tried.proof.types}
 
 
 def test_the_trial_ends_in_time(tried: Tried) -> None:

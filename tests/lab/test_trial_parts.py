@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from stockade.bundle.actions import catalogue
 from stockade.bundle.read import Bundle, read
+from stockade.lab.host import HostRun, Task, TaskResult
 from stockade.lab.trial import programs
-from stockade.lab.trial.judge import Attempt, Outcome, TrialError, judge, parse
-from stockade.lab.trial.plan import Case, cases, specification
+from stockade.lab.trial.judge import Attempt, Outcome, TrialError, judge, outcomes
+from stockade.lab.trial.plan import HOST, Case, cases, specification
 from stockade.lab.trial.settings import ALL, FULL, NOTHING, Setting
 from stockade.model.action import ActionCase, Aim, Layer, Trial
 from stockade.model.position import Position
@@ -74,10 +75,10 @@ def test_a_type_that_cannot_be_started_so_keeps_what_it_needs(shipped: Bundle) -
     assert len(found) == len(ALL) * len(shipped.types) - 1
 
 
-def test_programs_are_the_same_each_time() -> None:
-    probe, host = programs.probe(), programs.host()
-    programs._compiled.cache_clear()
-    assert (programs.probe(), programs.host()) == (probe, host)
+def test_programs_are_the_same_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = programs.host()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert programs.host() == host
 
 
 def test_there_is_a_probe_for_every_action(shipped: Bundle) -> None:
@@ -98,22 +99,25 @@ ACTION = ActionCase(
 CASES = [Case("t", FULL), Case("t", NOTHING)]
 
 
-def report(full: str, bare: str, tail: str = "end", mode: str = "1") -> str:
-    return "\n".join(
-        [
-            "stockade-trial 1",
-            f"said\tt.full\ta\t{full}",
-            f"ended\tt.full\t0\t{mode}\t{mode}",
-            f"said\tt.nothing\ta\t{bare}",
-            "ended\tt.nothing\t0\t0\t0",
-            tail,
-            "",
-        ]
-    )
+def ended(name: str, said: str, status: int | None = 0) -> TaskResult:
+    """A task that printed `said`."""
+    fault = "" if status is not None else "timeout"
+    return TaskResult(Task(("x",), name=name), status, fault, 0, 2, said.encode(), b"", "", (), 0.1)
 
 
-def test_what_a_report_means() -> None:
-    found = parse(report("one=1\ttwo=killed:31", "one=22"), CASES, ["a"])
+def host(*tasks: TaskResult, enforcing: tuple[bool, bool] = (True, True), ready: int = 0) -> HostRun:
+    """A host that came to its end."""
+    first = ended(HOST, "lacks /proc/sys/x: no", ready)
+    return HostRun((first, *tasks), "", enforcing, "", (), "", "", "", 1.0)
+
+
+def found_of(full: str, bare: str) -> dict[tuple[Case, str], Outcome]:
+    loose = host(ended("t.nothing", f"a\t{bare}\n"), enforcing=(False, False))
+    return outcomes(host(ended("t.full", f"a\t{full}\n")), CASES[:1], ["a"]) | outcomes(loose, CASES[1:], ["a"])
+
+
+def test_what_a_host_said_means() -> None:
+    found = found_of("one=1\ttwo=killed:31", "one=22")
     assert found[CASES[0], "a"].attempts == (Attempt("one", "EPERM"), Attempt("two", "killed:31"))
     assert not found[CASES[0], "a"].passed(ACTION)
     assert found[CASES[1], "a"].passed(ACTION)
@@ -136,37 +140,31 @@ def test_what_a_report_means() -> None:
 def test_a_disagreement_is_never_taken_for_agreement(
     full: str, bare: str, foreseen: bool, mismatches: int, problems: int, untried: int
 ) -> None:
-    found = (
-        parse(report(full, bare), CASES, ["a"])
-        if bare
-        else {(CASES[0], "a"): _first(full), (CASES[1], "a"): Outcome(())}
-    )
+    found = found_of(full, bare or "one=0")
+    if not bare:
+        found[CASES[1], "a"] = Outcome(())
     judged = judge(found, {"a": ACTION}, lambda *_: foreseen)
     assert (len(judged.mismatches), len(judged.problems), len(judged.untried)) == (mismatches, problems, untried)
 
 
-def _first(full: str) -> Outcome:
-    return parse(report(full, "one=0"), CASES, ["a"])[CASES[0], "a"]
-
-
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("told", "said"),
     [
-        ("", "nothing that can be read"),
-        ("stockade-trial 1\nfailed\tmount /proc: no\nend\n", "could not be set up: mount /proc"),
-        (report("one=1", "one=0", tail="said\tt.full\tran\t1"), "ended early"),
-        (report("one=1", "one=0", mode="0"), "did not run as it should"),
-        (report("one=1", "one=0").replace("ended\tt.full\t0", "ended\tt.full\t256"), "did not run as it should"),
-        (report("one=1", "one=0").replace("\ta\tone=1", "\tb\tone=1"), "1 actions not tried"),
-        (report("one=maybe", "one=0"), "not an answer of a probe"),
+        (host(ended("t.full", "a\tone=1"), ready=70), "could not be set up: lacks"),
+        (host(ended("t.full", "a\tone=1"), enforcing=(True, False)), "enforcing before the first task"),
+        (host(ended("t.full", "a\tone=1"), enforcing=(False, True)), "enforcing before the first task"),
+        (host(ended("t.full", "a\tone=1", 1)), "did not run as it should .status 1; 0 actions"),
+        (host(ended("t.full", "a\tone=1", None)), "did not run as it should .timeout"),
+        (host(ended("t.full", "b\tone=1")), "1 actions not tried"),
+        (host(ended("t.full", "a\tone=maybe")), "not an answer of a probe"),
     ],
 )
-def test_a_report_that_says_less_is_refused(text: str, said: str) -> None:
+def test_a_host_that_says_less_is_refused(told: HostRun, said: str) -> None:
     with pytest.raises(TrialError, match=said):
-        parse(text, CASES, ["a"])
+        outcomes(told, CASES[:1], ["a"])
 
 
 def test_an_action_that_nobody_tried_is_a_problem() -> None:
-    found = parse(report("one=1", "one=0"), CASES, ["a"])
+    found = found_of("one=1", "one=0")
     judged = judge(found, {"a": ACTION, "b": ACTION}, lambda *_: False)
     assert judged.problems == ("`b` was never tried",)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import click
 
+from stockade.cli.lab_image import built, failures
 from stockade.cli.lab_prove import prove
 from stockade.cli.output import Answer, Stop, format_option, json_document, table, text
-
-if TYPE_CHECKING:
-    from stockade.lab.host import Extra, Image
 
 
 @click.group()
@@ -99,8 +95,8 @@ def build_image(bundle: Path, mirror: str | None, refresh: bool, form: str) -> i
     from stockade.lab.host import cache
 
     before = set(cache.folder("images").iterdir())
-    with _failures(bundle):
-        image = _build(bundle, (), mirror, refresh)
+    with failures(bundle):
+        image = built(bundle, mirror=mirror, refresh=refresh)
         inventory = image.inventory()
     if form == "json":
         json_document({**inventory, "folder": str(image.folder), "cached": image.folder in before})
@@ -167,9 +163,9 @@ def run(
             laid.append(File(target, here.read_bytes(), here.stat().st_mode & 0o777))
         except OSError as error:
             raise Stop(f"{source}: {error.strerror}") from error
-    with _failures(bundle):
+    with failures(bundle):
         trees = [make() for wanted, make in ((busybox, more.busybox), (python, more.python)) if wanted]
-        image = _build(bundle, trees, None, False)
+        image = built(bundle, trees)
         path = "/usr/lib/busybox:/usr/bin:/usr/sbin" if busybox else "/usr/bin:/usr/sbin"
         task = Task(
             argv,
@@ -208,53 +204,3 @@ def _fault(fault: str, errno: int) -> str:
     import os
 
     return {"failed": f"could not be started: {os.strerror(errno)}", "timeout": "was stopped at its time limit"}[fault]
-
-
-def _build(bundle: Path, extras: Sequence[Extra], mirror: str | None, refresh: bool) -> Image:
-    """The image, with a progress bar while it is made and somebody looks."""
-    import sys
-
-    from stockade.lab.host import build
-
-    if not sys.stderr.isatty():
-        return build(bundle, extras=extras, mirror=mirror, refresh=refresh)
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("guest image", total=4)
-        steps = 0
-
-        def tell(step: str) -> None:
-            nonlocal steps
-            bar.update(task, completed=steps, description=f"guest image: {step}")
-            steps += 1
-
-        return build(bundle, extras=extras, mirror=mirror, refresh=refresh, progress=tell)
-
-
-@contextmanager
-def _failures(bundle: Path) -> Iterator[None]:
-    """Every way in which image or guest can fail, as one line."""
-    from stockade.bundle.manifest import BundleError
-    from stockade.bundle.read import read
-    from stockade.lab.elf import ElfError
-    from stockade.lab.host import HostFailed
-    from stockade.lab.host.contract import ContractError
-    from stockade.lab.host.packages import PackageError
-    from stockade.lab.host.programs import CompileError
-    from stockade.lab.image import ImageError
-    from stockade.lab.tools import LabMissing
-
-    try:
-        read(bundle)
-        yield
-    except LabMissing as error:
-        raise Stop(f"{error}; `stockade doctor --for lab` says all that is missing") from error
-    except HostFailed as error:
-        tail = "\n".join(error.console.splitlines()[-20:])
-        raise Stop(f"{error}\n{tail}" if tail else str(error)) from error
-    except (PackageError, CompileError, ElfError) as error:
-        raise Stop(str(error)) from error
-    except (BundleError, ContractError, ImageError, ValueError, OSError) as error:
-        raise Stop(f"{bundle}: {error}") from error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stockade.cli.lab_image import built, failures
 from stockade.cli.output import Answer, Stop, format_option, json_document, message, on_terminal, table, text
 
 if TYPE_CHECKING:
@@ -36,19 +37,15 @@ def prove(
       stockade lab prove ./build
       stockade lab prove --type ordinary --setting full
     """
-    from stockade.bundle.manifest import BundleError
     from stockade.bundle.read import read
-    from stockade.lab.tools import LabMissing
     from stockade.lab.trial.judge import TrialError
     from stockade.selinux.libsepol import SepolError
 
-    try:
-        whole = read(bundle)
-        matrix, proof = _proof(whole, types, settings, timeout)
-    except LabMissing as error:
-        raise Stop(f"{error}; `stockade doctor --for lab` says all that is missing") from error
-    except (BundleError, SepolError, TrialError) as error:
-        raise Stop(f"{bundle}: {error}") from error
+    with failures(bundle):
+        try:
+            matrix, proof = _proof(read(bundle), types, settings, timeout)
+        except (SepolError, TrialError) as error:
+            raise Stop(f"{bundle}: {error}") from error
     document = as_dict(proof)
     if output is not None:
         _keep(document, output)
@@ -63,7 +60,7 @@ def prove(
 
 
 def _proof(whole: Bundle, types: tuple[str, ...], names: tuple[str, ...], timeout: float) -> tuple[Matrix, Proof]:
-    from stockade.lab.trial.plan import RUNTIMES
+    from stockade.lab.trial.plan import RUNTIMES, addition
     from stockade.lab.trial.run import prove as start
     from stockade.lab.trial.settings import ALL
     from stockade.prove.bundled import kernel_policy
@@ -75,16 +72,16 @@ def _proof(whole: Bundle, types: tuple[str, ...], names: tuple[str, ...], timeou
         for name in given:
             if name not in there:
                 raise Stop(f"unknown {what} `{name}`; there are {', '.join(there)}", Answer.USAGE)
-    policy = kernel_policy(whole)[1]
-    with Decisions(policy) as oracle:
+    with Decisions(kernel_policy(whole)[1]) as oracle:
         by_runtime = {runtime: bundle_matrix(whole, oracle, runtime) for runtime in RUNTIMES}
     matrix = by_runtime["runc"]
+    image = built(Path(whole.directory), [addition()])
     if on_terminal():
-        message("starting the guests; every action in every type and setting takes one to two minutes ...")
+        message("starting the hosts; every action in every type and setting takes one to two minutes ...")
     chosen = [known[name] for name in dict.fromkeys(names)] or list(ALL)
     proof = start(
         whole,
-        policy,
+        image,
         lambda action, name, without, runtime: by_runtime[runtime].verdicts[action, name].without(without),
         types=types,
         settings=chosen,

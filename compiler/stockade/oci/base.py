@@ -26,13 +26,15 @@ _EVERY_RUNTIME: tuple[Mapping[str, Any], ...] = (
     _always("b", -1, -1, "m"),
     *(_always("c", major, minor, "rwm") for major, minor in ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2))),
     _always("c", 136, -1, "rwm"),
+    _always("c", 10, 200, "rwm"),
 )
 RUNTIME_DEVICE_RULES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
-    "runc": (*_EVERY_RUNTIME, _always("c", 10, 200, "rwm")),
-    "crun": _EVERY_RUNTIME,
+    "runc": _EVERY_RUNTIME,
+    "crun": (*_EVERY_RUNTIME, _always("c", 5, 1, "rwm")),
 }
-"""What a runtime appends to every list of device rules: any node may be made, the standard ones used, and with runc
-before 1.2 that of tunnels. No specification takes these away; a capability and SELinux hold the making of nodes."""
+"""What a runtime appends to every list of device rules: any node may be made, the standard ones used, and that of
+tunnels, which runc left out from 1.2.0 to 1.2.3 and crun from 1.5 to 1.19. No specification takes these away; a
+capability and SELinux hold the making of nodes."""
 
 
 def base_mounts() -> list[dict[str, Any]]:

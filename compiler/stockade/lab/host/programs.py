@@ -6,6 +6,7 @@ import functools
 import hashlib
 import shutil
 import subprocess
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -13,8 +14,7 @@ from ..tools import LabMissing
 from . import cache
 
 _FLAGS = ("-std=gnu11", "-O2", "-static", "-s", "-Wl,--build-id=none", "-Wall", "-Wextra", "-Werror")
-_PROGRAMS = ("stage1", "init")
-_HEADERS = ("channel", "common", "plan", "tasks", "tools", "verity")
+_HEADERS = ("channel.h", "common.h", "plan.h", "tasks.h", "tools.h", "verity.h")
 
 
 class CompileError(Exception):
@@ -22,16 +22,18 @@ class CompileError(Exception):
 
 
 def programs() -> dict[str, bytes]:
-    """`stage1` (the initramfs's first program) and `init` (PID 1, runner, tools), compiled once for each compiler."""
-    key = hashlib.sha256(b"\0".join([_compiler(), *(text for _, text in _sources())])).hexdigest()[:32]
-    made = cache.once(cache.folder("programs") / key, _compile)
-    return {name: (made / name).read_bytes() for name in _PROGRAMS}
+    """`stage1` (the initramfs's first program) and `init` (PID 1, runner, tools)."""
+    return {name: compiled(f"{name}.c", headers=_HEADERS) for name in ("stage1", "init")}
 
 
-def _sources() -> list[tuple[str, bytes]]:
+def compiled(*sources: str, headers: Sequence[str]) -> bytes:
+    """One program of `sources`, paths below `lab/guest`; compiled once for each compiler and kept in the cache."""
     folder = resources.files("stockade.lab").joinpath("guest")
-    names = sorted([*(f"{name}.c" for name in _PROGRAMS), *(f"{name}.h" for name in _HEADERS)])
-    return [(name, folder.joinpath(name).read_bytes()) for name in names]
+    texts = {name: folder.joinpath(*name.split("/")).read_bytes() for name in (*sources, *headers)}
+    parts = [_compiler(), *(part for name, text in texts.items() for part in (name.encode(), text))]
+    key = hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).hexdigest()[:32]
+    made = cache.once(cache.folder("programs") / key, lambda work: _compile(work, texts))
+    return (made / "program").read_bytes()
 
 
 @functools.cache
@@ -43,16 +45,16 @@ def _compiler() -> bytes:
     return ran.stdout + " ".join(_FLAGS).encode()
 
 
-def _compile(folder: Path) -> None:
+def _compile(folder: Path, texts: dict[str, bytes]) -> None:
     source = folder / "source"
     source.mkdir()
-    for name, text in _sources():
-        (source / name).write_bytes(text)
-    for name in _PROGRAMS:
-        # In the folder and by bare names, so that no path gets into the program.
-        command = ["cc", *_FLAGS, "-o", f"../{name}", f"{name}.c"]
-        ran = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=120, check=False)
-        if ran.returncode:
-            hint = "; apt-get install libc6-dev linux-libc-dev" if "cannot find -lc" in ran.stderr else ""
-            raise CompileError(f"cc {name}.c: {ran.stderr.strip()}{hint}")
+    for name, text in texts.items():
+        (source / Path(name).name).write_bytes(text)
+    names = [Path(name).name for name in texts if name.endswith(".c")]
+    # In the folder and by bare names, so that no path gets into the program.
+    command = ["cc", *_FLAGS, "-o", "../program", *names]
+    ran = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=120, check=False)
+    if ran.returncode:
+        hint = "; apt-get install libc6-dev linux-libc-dev" if "cannot find -lc" in ran.stderr else ""
+        raise CompileError(f"cc {' '.join(names)}: {ran.stderr.strip()}{hint}")
     shutil.rmtree(source)

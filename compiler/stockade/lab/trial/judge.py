@@ -1,4 +1,4 @@
-"""What the guest said of a trial, and every place where it is not what was predicted."""
+"""What the host said of a trial, and every place where it is not what was predicted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from stockade.lab.trial.plan import Case
+from stockade.lab.host import HostRun, TaskResult
+from stockade.lab.trial.plan import HOST, Case
 from stockade.lab.trial.settings import NOTHING, Setting
 from stockade.model.action import ActionCase, Layer
 
@@ -16,7 +17,7 @@ Predicted = Callable[[str, str, frozenset[Layer], str], bool]
 
 
 class TrialError(Exception):
-    """The guest did not end as it should, or what it said cannot be read."""
+    """The host did not end as it should, or what it said cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,36 +71,35 @@ class Judged:
     compared: int
 
 
-def parse(report: str, cases: Sequence[Case], actions: Iterable[str]) -> dict[tuple[Case, str], Outcome]:
-    """The outcomes in a report. TrialError where a container failed, or not every action was tried in each."""
+def outcomes(host: HostRun, cases: Sequence[Case], actions: Iterable[str]) -> dict[tuple[Case, str], Outcome]:
+    """What the probes of these containers said on `host`.
+
+    TrialError where the host is not what it should be, a container failed, or not every action was tried in each.
+    """
     wanted = frozenset(actions)
-    by_name = {case.name: case for case in cases}
+    first = host[HOST]
+    if first.status != 0:
+        raise TrialError(f"the host could not be set up: {_said(first) or first.fault}")
     found: dict[tuple[Case, str], Outcome] = {}
-    noise: dict[str, list[str]] = {name: [] for name in by_name}
-    ended: dict[str, list[str]] = {}
-    lines = report.splitlines()
-    if not lines or lines[0] != "stockade-trial 1":
-        raise TrialError("the guest said nothing that can be read")
-    for line in lines[1:]:
-        kind, *words = line.split("\t")
-        if kind == "failed":
-            raise TrialError(f"the guest could not be set up: {' '.join(words)}")
-        if kind == "said" and words[1] in wanted:
-            found[by_name[words[0]], words[1]] = outcome(words[2:])
-        elif kind == "said" and words[1] != "ran":
-            noise[words[0]].append(" ".join(words[1:]))
-        elif kind == "ended":
-            ended[words[0]] = words[1:]
-    if lines[-1] != "end":
-        raise TrialError(f"the guest ended early, after: {lines[-1]}")
-    for name, case in by_name.items():
-        mode = str(int(case.setting.enforcing))
+    for case in cases:
+        mode, result = case.setting.enforcing, host[case.name]
+        if host.enforcing != (mode, mode):
+            raise TrialError(f"{case.name}: enforcing before the first task and after the last: {host.enforcing}")
+        for line in result.stdout.decode(errors="backslashreplace").splitlines():
+            name, *words = line.split("\t")
+            if name in wanted:
+                found[case, name] = outcome(words)
         missing = [action for action in wanted if (case, action) not in found]
-        if ended.get(name) != ["0", mode, mode] or missing:
-            said = "; ".join(noise[name][-3:]) or "nothing"
-            state = f"status, enforcing before and after: {ended.get(name)}; {len(missing)} actions not tried"
-            raise TrialError(f"container {name} did not run as it should ({state}); it said: {said}")
+        if result.status != 0 or missing:
+            ended = result.fault or f"status {result.status}"
+            state = f"{ended}; {len(missing)} actions not tried"
+            raise TrialError(f"container {case.name} did not run as it should ({state}); it said: {_said(result)}")
     return found
+
+
+def _said(result: TaskResult) -> str:
+    text = (result.stdout + b"\n" + result.stderr).decode(errors="backslashreplace")
+    return "; ".join([line for line in text.splitlines() if line.strip()][-3:]) or "nothing"
 
 
 def outcome(words: Iterable[str]) -> Outcome:

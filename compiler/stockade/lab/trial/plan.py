@@ -1,18 +1,15 @@
-"""What a trial puts into the guest: the host's settings, files and processes, and one bundle for each container."""
+"""What a trial puts onto the host: its settings, files and processes, and one bundle for each container."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from stockade.bundle.actions import Catalogue
 from stockade.bundle.read import Bundle
-from stockade.lab.tools import LabMissing, Tools, libraries
+from stockade.lab.host import By, Extra, File, Task
 from stockade.lab.tree import Tree
 from stockade.lab.trial import programs
 from stockade.lab.trial.settings import FULL, Setting, stripped, whole
@@ -24,8 +21,12 @@ from stockade.model.syscalls import ARCHITECTURES, numbers
 from stockade.oci.base import shown_at
 from stockade.seccomp.emulate import run
 
-RUNTIMES = {"runc": "runc", "crun": "crun"}
-"""Name of a runtime -> the Debian package that brings it."""
+RUNTIMES = {"runc": "/usr/sbin/runc", "crun": "/usr/bin/crun"}
+"""The runtimes by name, and where they are on the host."""
+
+FOLDER = "/var/lib/trial"
+HOST = "the rest of the host"
+"""The name of the task that puts in place what the probes reach for."""
 
 SETTINGS: tuple[tuple[str, str], ...] = (
     ("/proc/sys/kernel/dmesg_restrict", "1"),
@@ -50,16 +51,11 @@ FILES: tuple[tuple[str, str, str], ...] = (
 """(path, label, level) of the files that probes reach for."""
 
 PROCESSES: tuple[tuple[str, str, str, str], ...] = (
-    (
-        "RUNTIME",
-        "runtime_t",
-        "s0",
-        "key shm @stockade-shim /run/containerd/containerd.sock,system_u:object_r:any_t:s0",
-    ),
+    ("RUNTIME", "runtime_t", "s0", "key shm @stockade-shim"),
     ("API", "api_t", "s0", "/run/api.sock,system_u:object_r:api_socket_t:s0"),
     ("NEIGHBOUR", "container_t", "s0:c3,c4", ""),
 )
-"""(name, label, level, what it holds) of the processes that probes reach for."""
+"""(name, label, level, what it holds) of the processes that probes reach for, containerd apart."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -81,55 +77,49 @@ class Case:
         return f"{self.container}.{self.setting.name}"
 
 
-def initramfs(
-    bundle: Bundle, known: Catalogue, policy: bytes, tools: Tools, cases: Sequence[Case], tried: Iterable[str] = ()
-) -> bytes:
-    """The whole guest as one archive. `tried` names the probes to run, all when it is empty."""
+def addition() -> Extra:
+    """What the host's image needs besides: the two programs of a trial."""
     tree = Tree()
-    tree.file("init", programs.host(), 0o755)
-    tree.file("policy", policy)
-    tree.file("plan", "".join("\t".join(line) + "\n" for line in _plan(bundle, known, cases)).encode())
-    tree.file("host/probe", programs.probe(), 0o755)
-    for name in sorted({case.setting.runtime for case in cases}):
-        program = _program(name)
-        tree.file(f"host/usr/sbin/{name}", program.read_bytes(), 0o755)
-        for library in libraries(program):
-            tree.file(f"host{library}", Path(library).read_bytes(), 0o755)
-    for place in (
-        "proc",
-        "sys",
-        "dev",
-        "new",
-        *(f"host/{name}" for name in ("proc", "sys", "dev", "run", "etc", "var")),
-    ):
-        tree.folder(place)
-    for case in cases:
-        spec = specification(bundle, known, case, tried)
-        text = json.dumps(spec, indent=1, sort_keys=True)
-        tree.file(f"host/bundles/{case.name}/config.json", text.encode())
-        tree.folder(f"host/bundles/{case.name}/rootfs")
-    tree.character("dev/console", 5, 1)
-    return tree.archive()
+    tree.file("usr/lib/trial/host", programs.host(), 0o755)
+    tree.file("usr/lib/trial/probe", programs.probe(), 0o755)
+    return Extra(tree)
 
 
-def _plan(bundle: Bundle, known: Catalogue, cases: Sequence[Case]) -> Iterable[tuple[str, ...]]:
+def tasks(bundle: Bundle, known: Catalogue, cases: Sequence[Case]) -> list[Task]:
+    """The rest of the host, and then one container after another: by runc and crun, and all of `full-crun` by ctr."""
+    plan = "".join("\t".join(line) + "\n" for line in _plan(bundle, known, cases))
+    first = Task(("/usr/lib/trial/host",), By.KERNEL, stdin=plan.encode(), name=HOST)
+    return [first, *(Task(_command(case), timeout=120, name=case.name) for case in cases)]
+
+
+def _command(case: Case) -> tuple[str, ...]:
+    folder, runtime = f"{FOLDER}/{case.name}", RUNTIMES[case.setting.runtime]
+    if case.setting.containerd:
+        command = ("/usr/bin/ctr", "run", "--rm", "--runc-binary", runtime)
+        return (*command, "--config", f"{folder}/config.json", case.name)
+    return (runtime, "run", "--bundle", folder, case.name)
+
+
+def files(bundle: Bundle, known: Catalogue, cases: Sequence[Case], tried: Iterable[str] = ()) -> list[File]:
+    """The containers' bundles. `tried` names the probes to run, all when it is empty."""
+    specs = {case.name: specification(bundle, known, case, tried) for case in cases}
+    return [File(f"{FOLDER}/{name}/config.json", json.dumps(spec).encode()) for name, spec in specs.items()]
+
+
+def _plan(bundle: Bundle, known: Catalogue, cases: Sequence[Case]) -> Iterator[tuple[str, ...]]:
     for path, value in SETTINGS:
-        yield "sysctl", path, value
+        yield "setting", path, value
     for path, label, level in FILES:
         yield "file", path, f"system_u:object_r:{label}:{level}"
     for name, label, level, holds in PROCESSES:
         yield "process", name, f"system_u:system_r:{label}:{level}", holds
-    yield "become", "system_u:system_r:init_t:s0"
-    for case in cases:
-        mode = "1" if case.setting.enforcing else "0"
-        yield "container", case.name, mode, contexts(bundle, known, case.container)[1], case.setting.runtime
+    for container in sorted({case.container for case in cases}):
+        yield "root", root(container), contexts(bundle, known, container)[1]
 
 
-def _program(name: str) -> Path:
-    found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin:/usr/bin:/bin")
-    if found is None:
-        raise LabMissing(name, f"apt-get install {RUNTIMES[name]}")
-    return Path(found)
+def root(container: str) -> str:
+    """The root file system of a type's containers on the host; they run one after another, and leave it as it was."""
+    return f"{FOLDER}/roots/{container}"
 
 
 def contexts(bundle: Bundle, known: Catalogue, name: str) -> tuple[str, str]:
@@ -143,7 +133,7 @@ def contexts(bundle: Bundle, known: Catalogue, name: str) -> tuple[str, str]:
 
 
 def specification(bundle: Bundle, known: Catalogue, case: Case, tried: Iterable[str] = ()) -> dict[str, Any]:
-    """What runc is given for one container: the bundle's own parts, without what the setting takes away."""
+    """What a runtime is given for one container: the bundle's own parts, without what the setting takes away."""
     seccomp: Mapping[str, Any] = json.loads(bundle.bytes(f"containers/{case.container}/seccomp.json"))
     label, files = contexts(bundle, known, case.container)
     spec = stripped(whole(_parts(bundle, case.container), seccomp, label, files), case.without)
@@ -153,6 +143,7 @@ def specification(bundle: Bundle, known: Catalogue, case: Case, tried: Iterable[
             spec["process"]["env"].append(f"AT:{path}={place}")
             break
     spec["process"]["args"] = ["/probe", *tried]
+    spec["root"]["path"] = root(case.container)
     spec["linux"]["cgroupsPath"] = f"/{case.name}"
     return spec
 

@@ -20,11 +20,12 @@ _SHARED = frozenset({"cgroup", "pid", "network", "ipc", "uts"})
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A name, the layers that are taken away, and the runtime that starts the container."""
+    """A name, the layers that are taken away, the runtime that starts a container, and whether containerd calls it."""
 
     name: str
     without: frozenset[Layer]
     runtime: str = "runc"
+    containerd: bool = False
 
     @property
     def enforcing(self) -> bool:
@@ -33,7 +34,7 @@ class Setting:
 
 
 FULL = Setting("full", frozenset())
-SECOND = Setting("full-crun", frozenset(), "crun")
+SECOND = Setting("full-crun", frozenset(), "crun", containerd=True)
 NOTHING = Setting("nothing", frozenset(Layer), "crun")
 # By crun, which starts a container in a quarter of runc's time.
 ABLATIONS = tuple(Setting(f"without-{layer}", frozenset({layer}), "crun") for layer in Layer)
@@ -83,7 +84,6 @@ def whole(parts: Mapping[str, Any], seccomp: Mapping[str, Any], label: str, file
         "env": ["PATH=/"],
         "selinuxLabel": label,
     }
-    spec["root"] = {**spec.get("root", {}), "path": "rootfs"}
     own = {mount["destination"]: mount for mount in spec["mounts"]}
     base = [mount for mount in base_mounts() if mount["destination"] not in own]
     spec["mounts"] = sorted([*base, *own.values()], key=lambda mount: str(mount["destination"]).split("/"))
