@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
-from collections.abc import Mapping
-from enum import Enum
 from typing import Any
 
 import yaml
-from stockade.model.position import Position
 
 from tests.source import policies
 
@@ -45,23 +41,6 @@ def shuffled(node: Any, dice: random.Random) -> Any:
         dice.shuffle(entries)
         return entries
     return node
-
-
-def without_places(value: Any) -> Any:
-    """A model as plain data without positions, everything in one order."""
-    if isinstance(value, Enum) or not (
-        dataclasses.is_dataclass(value) or isinstance(value, Mapping | tuple | list | frozenset | set)
-    ):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): without_places(item) for key, item in value.items() if not isinstance(item, Position)}
-    if dataclasses.is_dataclass(value):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        return {
-            "": type(value).__name__,
-            **{name: without_places(item) for name, item in fields.items() if not isinstance(item, Position)},
-        }
-    return sorted((without_places(item) for item in value), key=repr)
 
 
 def tree(files: policies.Files) -> dict[str, list[Any]]:

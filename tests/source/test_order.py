@@ -6,14 +6,15 @@ import random
 from typing import Any
 
 import pytest
+from stockade.model.placeless import placeless
 from stockade.source.load import build
 
 from tests.source import policies
-from tests.source.shuffle import dumped, plain, shuffled, tree, without_places
+from tests.source.shuffle import dumped, plain, shuffled, tree
 
 
 def model(files: policies.Files) -> Any:
-    return without_places(build(policies.as_sources(files)))
+    return placeless(build(policies.as_sources(files)))
 
 
 @pytest.fixture(params=["base", "shipped"])

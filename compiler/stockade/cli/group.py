@@ -12,6 +12,7 @@ from stockade import __version__
 
 COMMANDS: dict[str, str] = {
     "init": "Write a policy to start from, which builds at once.",
+    "fmt": "Write policy files in their canonical layout, comments kept.",
     "build": "Compile a policy, prove the result, and write the bundle.",
     "check": "Compile and prove a policy without writing anything.",
     "test": "Ask a policy what its author expects of it.",

@@ -199,7 +199,7 @@ def _hand_over(written: str, output: Path | None) -> int:
     if output is None:
         click.echo(written, nl=False)
     else:
-        from stockade.cli.seccomp import write_whole
+        from stockade.cli.files import write_whole
 
         write_whole(output, written.encode())
     return 0

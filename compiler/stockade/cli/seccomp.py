@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from stockade.cli import filters
+from stockade.cli.files import write_whole
 from stockade.cli.output import Answer, Stop, format_option, json_document, message, text
 from stockade.model.syscalls import ARCHITECTURES
 
@@ -117,21 +116,6 @@ def _warn(found: Profile) -> None:
 
 def _conflicts(found: Profile) -> list[dict[str, str]]:
     return [{"call": one.call, "first": one.first, "second": one.second} for one in found.conflicts]
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o644)
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink()
-        raise
 
 
 @command.command("run", context_settings={"ignore_unknown_options": True})

@@ -47,11 +47,7 @@ def read_all(files: list[SourceFile], report: Diagnostics) -> dict[str, list[Map
             report.doubtful |= set(re.findall(r"[A-Za-z0-9_-]+", report.texts.get(file.name, "")))
             report.incomplete.add(top)
         for document in documents:
-            kind = _KIND[top]
-            if kind == "container" and "groups" in document and "container" not in document:
-                kind = "groups"
-            if kind == "promise" and "open" in document and "promise" not in document:
-                kind = "waiver"
+            kind = kind_of(file.name, document)
             strayed = [key for key, home in _HOMES.items() if key in document and home != top]
             if strayed and kind not in document:
                 message = f"`{strayed[0]}` begins a file of `{_HOMES[strayed[0]]}/`, and this one is in `{top}/`"
@@ -68,6 +64,16 @@ def read_all(files: list[SourceFile], report: Diagnostics) -> dict[str, list[Map
         report.error(Position(".", 1, 1), "no policy here: no .yaml file in any of " + ", ".join(FOLDERS))
         report.incomplete |= {"host", "containers"}
     return found
+
+
+def kind_of(file: str, document: Map) -> str:
+    """The kind of a document, by the folder of its file and by what it says it is; empty in any other folder."""
+    kind = _KIND.get(file.split("/")[0], "")
+    if kind == "container" and "groups" in document and "container" not in document:
+        return "groups"
+    if kind == "promise" and "open" in document and "promise" not in document:
+        return "waiver"
+    return kind
 
 
 def _without(kind: str, document: Map, faults: list[Fault], report: Diagnostics) -> bool:

@@ -100,8 +100,8 @@ def container() -> Schema:
                 pattern=NAME,
                 **{"not": {"enum": [*RESERVED, "all"]}},
             ),
-            "why": WHY,
             "extends": name("the type this one narrows"),
+            "why": WHY,
             "widens": {
                 "type": "object",
                 "minProperties": 1,
@@ -191,5 +191,5 @@ def container() -> Schema:
 
 def groups() -> Schema:
     """A file of `containers/` that names groups of system calls."""
-    group = closed(["syscalls", "why"], {"syscalls": several(name("a system call")), "why": WHY})
+    group = closed(["syscalls", "why"], {"why": WHY, "syscalls": several(name("a system call"))})
     return closed(["groups"], {"groups": named(group, "groups of system calls")}, "groups of system calls")

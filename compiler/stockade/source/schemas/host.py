@@ -44,13 +44,13 @@ def host() -> Schema:
         {
             "label": label("the SELinux type of the files"),
             "aliases": several(label("another name")),
-            "at": {**where, "description": "folders or files labelled with all that is below them; `*` within a name"},
-            "programs": {**where, "description": "single regular files"},
-            "mounts": {**where, "description": "mount points; what is below them belongs to what is mounted there"},
             "context-mounts": {
                 **where,
                 "description": "mount points of file systems that are mounted with this as context=",
             },
+            "mounts": {**where, "description": "mount points; what is below them belongs to what is mounted there"},
+            "at": {**where, "description": "folders or files labelled with all that is below them; `*` within a name"},
+            "programs": {**where, "description": "single regular files"},
             "default": {"const": True, "description": "what no other object claims in the image is this"},
             "why": WHY,
         },
@@ -75,11 +75,11 @@ def host() -> Schema:
         ["who", "what"],
         {
             "who": SET,
-            "what": SET,
             "within": {
                 **enum(["capabilities", "sockets"]),
                 "description": "narrowed, for each container domain, to what its container types list",
             },
+            "what": SET,
         },
     )
     transition = closed(
@@ -133,14 +133,14 @@ def host() -> Schema:
                 {
                     "name": text("the policy's name", pattern=NAME),
                     "version": text("the policy's version; quote it"),
-                    "categories": {"type": "integer", "minimum": 2, "maximum": 1024},
+                    "why": WHY,
+                    "default-container": name("the type of a container for which none is named"),
                     "guards": {
                         "const": "derived",
                         "description": "whatever no rule gives is promised away, by a derived guard if by nothing else",
                     },
-                    "default-container": name("the type of a container for which none is named"),
+                    "categories": {"type": "integer", "minimum": 2, "maximum": 1024},
                     "capabilities": several(enum(POLICY_CAPABILITIES)),
-                    "why": WHY,
                 },
             ),
             "groups": named(

@@ -116,6 +116,7 @@ ACCESS_KEYS: Schema = {"may": one_or_more(name("a verb")), "access": ACCESS}
 
 def statement(required: list[str], properties: Schema) -> Schema:
     """A mapping with `may` or `access`, `why`, and these keys."""
-    schema = closed([*required, "why"], {**properties, **ACCESS_KEYS, "why": WHY})
+    lead: Schema = {key: properties[key] for key in ("open", "who", "relabelling") if key in properties}
+    schema = closed([*required, "why"], {**lead, **ACCESS_KEYS, **properties, "why": WHY})
     schema["anyOf"] = [{"required": ["may"]}, {"required": ["access"]}]
     return schema

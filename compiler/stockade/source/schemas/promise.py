@@ -30,8 +30,8 @@ def promise() -> Schema:
         [],
         {
             "who": SET,
-            "what": SET,
             **ACCESS_KEYS,
+            "what": SET,
             "container": one_or_more(name("a container type")),
             "action": one_or_more(name("an action")),
         },
@@ -138,9 +138,9 @@ def expectation() -> Schema:
             "expect": text("the expectation's name: lower case words joined by dashes", pattern=NAME),
             "why": WHY,
             "who": one_or_more(name("a container type or a subject")),
+            "level": text("level and categories of the objects, as in s0:c3,c4; s0 when left out"),
             "may": several(question),
             "may-not": several(question),
-            "level": text("level and categories of the objects, as in s0:c3,c4; s0 when left out"),
         },
         "what is expected of the policy",
     )
