@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from stockade.enforce.core import Profile
 from stockade.enforce.install import Installation, install
+from stockade.lab.host import HostRun
 from stockade.lab.host.packages import packages, unpack
 
 from tests.enforce.containers import Site, able, identity
+from tests.enforce.guest import boot
 
 PROFILES = Path(__file__).resolve().parents[2] / "profiles/containers"
 TYPES = sorted(path.name for path in PROFILES.iterdir())
@@ -112,3 +114,9 @@ def containerd(folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return containerd(tmp_path_factory.mktemp("debian13"))
+
+
+@pytest.fixture(scope="session")
+def guest(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> HostRun:
+    """One boot of the guest host, in which everything is tried that needs one."""
+    return boot(bundle, tmp_path_factory.mktemp("guest"))
