@@ -113,8 +113,26 @@ def _exec(call: Call, profile: Profile, settings: Settings) -> None:
         if level is not None and not process.get("selinuxLabel"):
             process = {**process, "selinuxLabel": ":".join([*profile.label[:3], level])}
         call.replace("process", config.handed_over(apply_process(process, profile, host, level), above))
-    elif profile.spec["process"]["noNewPrivileges"] and call.value("no-new-privs") is None:
+        return
+    if profile.spec["process"]["noNewPrivileges"] and call.value("no-new-privs") is None:
         call.options.append(("no-new-privs", None))
+    _limit(profile)
+
+
+def _limit(profile: Profile) -> None:
+    """Lower the limits of this process, which it hands on: crun gives an added process no others by itself."""
+    import resource
+
+    for entry in profile.spec["process"]["rlimits"]:
+        what = getattr(resource, entry["type"])
+        now = resource.getrlimit(what)
+        # The highest limit is spelled -1 here, and 2^64 - 1 in a specification.
+        least = [min(said, limit % (1 << 64)) for said, limit in zip((entry["soft"], entry["hard"]), now, strict=True)]
+        resource.setrlimit(what, (_signed(min(least)), _signed(least[1])))
+
+
+def _signed(limit: int) -> int:
+    return limit - (1 << 64) if limit >= 1 << 63 else limit
 
 
 def _update(call: Call, profile: Profile, settings: Settings) -> None:
