@@ -146,7 +146,8 @@ def _resources(linux: Json, profile: Profile, host: Host, reasons: Reasons) -> N
 
 
 def _filters(linux: Json, profile: Profile, host: Host, reasons: Reasons) -> None:
-    linux["seccomp"] = stricter(mapping(linux, "seccomp", "linux."), profile.seccomp)
+    asked = mapping(linux, "seccomp", "linux.")
+    linux["seccomp"] = stricter(asked, profile.seccomp, profile.calls()) if asked else profile.seccomp
 
 
 def _labels(linux: Json, profile: Profile, host: Host, reasons: Reasons) -> None:

@@ -23,53 +23,62 @@ _EPERM = 1
 _ALL = (1 << 64) - 1
 
 
-class _Said:
+class Said:
     """What a profile says of each call: allowed whatever the arguments, denied, or allowed under one of some tests."""
 
     def __init__(self, profile: Json) -> None:
         self.otherwise = text(profile, "defaultAction") in _ALLOWED
-        self.whole: dict[str, bool] = {}
+        self.allowed: set[str] = set()
+        self.denied: set[str] = set()
         self.tests: dict[str, list[frozenset[Test]]] = {}
-        denied: dict[str, list[frozenset[Test]]] = {}
+        refused: dict[str, list[frozenset[Test]]] = {}
         for entry in listing(profile, "syscalls", dict, "linux.seccomp."):
             allowed = text(entry, "action") in _ALLOWED
-            tests = frozenset(_test(test) for test in listing(entry, "args", dict, "linux.seccomp.args."))
-            names = listing(entry, "names", str, "linux.seccomp.syscalls.")
-            for name in names or filter(None, [text(entry, "name")]):
-                if tests:
-                    (self.tests if allowed else denied).setdefault(name, []).append(tests)
-                else:
-                    self.whole[name] = allowed and self.whole.get(name, True)
-        for name, refused in denied.items():
-            # Which of two rules wins is not the same everywhere; what one of them denies is denied.
-            kept = [tests for tests in self.tests.get(name, ()) if all(_apart(tests, other) for other in refused)]
+            names = listing(entry, "names", str, "linux.seccomp.syscalls.") or [text(entry, "name")]
+            if said := listing(entry, "args", dict, "linux.seccomp.args."):
+                tests = frozenset(map(_test, said))
+                for name in names:
+                    (self.tests if allowed else refused).setdefault(name, []).append(tests)
+            else:
+                (self.allowed if allowed else self.denied).update(names)
+        # Which of two rules wins is not the same everywhere; what one of them denies is denied.
+        for name, others in refused.items():
+            kept = [tests for tests in self.tests.get(name, ()) if all(_apart(tests, other) for other in others)]
             self.tests[name] = kept
-            if self.whole.get(name):
-                self.whole[name] = False
+            if name in self.allowed:
+                self.denied.add(name)
+        self.allowed -= self.denied
 
     def of(self, name: str) -> bool | list[frozenset[Test]]:
         """True, False, or the tests of which one must hold."""
-        if name in self.whole:
-            return self.whole[name]
+        if name in self.allowed or name in self.denied:
+            return name in self.allowed
         if name in self.tests:
             return False if self.otherwise else self.tests[name]
         return self.otherwise
 
+    def not_whole(self, names: set[str]) -> list[str]:
+        """Those of `names` that are not allowed whatever the arguments, sorted."""
+        if self.otherwise:
+            names = names & (self.denied | self.tests.keys())
+        return sorted(names - self.allowed)
 
-def stricter(asked: Json, own: Json) -> Json:
-    """The profile that allows what both `asked`, which may be empty, and `own` allow; raises Refused."""
+
+def stricter(asked: Json, own: Json, mine: Said | None = None) -> Json:
+    """The profile that allows what both `asked`, which may be empty, and `own` allow; raises Refused.
+
+    `mine` is what `own` says, where that is known already.
+    """
     if not asked:
         return own
-    theirs = _Said(asked)
-    mine = _Said(own)
+    theirs = Said(asked)
+    mine = mine or Said(own)
     gone: set[str] = set()
     added: dict[tuple[tuple[Test, ...], ...], list[str]] = {}
     narrowed: set[str] = set()
-    for name in sorted({*mine.tests, *(name for name, allowed in mine.whole.items() if allowed)}):
-        answer = theirs.of(name)
-        if answer is True:
-            continue
-        said = mine.of(name)
+    # Most calls are allowed by both without a test, which sets tell of all of them at once.
+    for name in theirs.not_whole(mine.allowed | mine.tests.keys()):
+        said, answer = mine.of(name), theirs.of(name)
         found = _meet(said, answer)
         if type(said) is list and found == set(said):
             continue
@@ -97,7 +106,8 @@ def _entries(own: Json, moved: set[str], gone: set[str]) -> list[Json]:
     for entry in own["syscalls"]:
         names = entry["names"]
         if entry["action"] in _ALLOWED:
-            names = [name for name in names if name not in moved]
+            if not moved.isdisjoint(names):
+                names = [name for name in names if name not in moved]
         elif entry.get("args"):
             names = [name for name in names if name not in gone]
         elif gone and not denied and entry.get("errnoRet") == _EPERM:

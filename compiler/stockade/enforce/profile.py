@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stockade.enforce.exact import Malformed, loads
+from stockade.enforce.filters import Said
 from stockade.enforce.refusal import CONFINED, refuse
 from stockade.enforce.shape import listing, mapping, text
 
@@ -51,6 +52,13 @@ class Profile:
         self.configures = not listing(linux, "readonlyPaths", str)
         """Whether the type changes settings of the kernel: it has no read-only paths, and /sys is writable."""
         self.mounts = listing(spec, "mounts", dict)
+        self._calls: Said | None = None
+
+    def calls(self) -> Said:
+        """What its filter says of each call, found out once."""
+        if self._calls is None:
+            self._calls = Said(self.seccomp)
+        return self._calls
 
     @classmethod
     def from_files(cls, oci: bytes, seccomp: bytes, defaults: Collection[str] = ()) -> Profile:

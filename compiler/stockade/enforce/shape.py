@@ -21,12 +21,15 @@ def mapping(holder: Json, key: str, where: str = "") -> Json:
     return value
 
 
+_KINDS: dict[type, frozenset[type]] = {kind: frozenset([kind]) for kind in (dict, str)}
+
+
 def listing(holder: Json, key: str, kind: type, where: str = "") -> list[Any]:
     """An array of values of one type by its key: an empty one where it is absent or null. Raises Refused."""
     value = holder.get(key)
     if value is None:
         return []
-    if type(value) is not list or any(type(item) is not kind for item in value):
+    if type(value) is not list or not _KINDS[kind].issuperset(map(type, value)):
         raise refuse(WELL_FORMED, f"{where}{key} is no array of {'objects' if kind is dict else 'strings'}")
     return value
 
