@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from stockade.audit.facts import calls
 from stockade.audit.facts.collect import collect
 from stockade.audit.facts.fact import Fact, Facts, FactsError, Outcome, from_json
-from stockade.audit.facts.host import ANCHORS, Host, kind_of
+from stockade.audit.facts.host import Host, kind_of
 from stockade.audit.judge import judge
 from stockade.audit.report.model import Status
 from stockade.audit.rules.load import shipped
+
+from .trees import file_system
 
 MOUNTS = """1 0 253:0 / / ro,relatime - ext4 /dev/root ro,seclabel
 20 1 0:21 / /proc rw,nosuid - proc proc rw
@@ -70,11 +72,6 @@ SPOILT: dict[str, Callable[[bytes], bytes]] = {
     "cut": lambda content: content[: len(content) // 2],
     "binary": lambda content: bytes(range(256)) * 4,
 }
-
-
-def file_system(descriptor: int) -> int:
-    path = str(Path(f"/proc/self/fd/{descriptor}").readlink())
-    return next((magic for place, magic in ANCHORS.items() if path.endswith("/host" + place)), 0xEF53)
 
 
 @pytest.fixture

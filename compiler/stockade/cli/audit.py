@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,10 @@ from stockade.cli.audit_output import FORMATS, show, write
 from stockade.cli.output import Answer, Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from stockade.audit.facts.fact import Fact, Facts
+    from stockade.audit.facts.host import Host
     from stockade.audit.report.model import Report
     from stockade.audit.rules.rule import Rule
     from stockade.audit.waivers import Waiver
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 @click.option("--filters", is_flag=True, help="Ask for containers' seccomp filters; each stops for a moment (ptrace).")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write here instead of to standard output.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="How to report.")
+@click.option("--watch", is_flag=True, help="Judge again when mounts or SELinux change, until told to stop.")
 @click.option("--verbose", is_flag=True, help="Tell of rules that hold, too.")
 def command(
     root: Path | None,
@@ -51,6 +54,7 @@ def command(
     filters: bool,
     output: Path | None,
     form: str,
+    watch: bool,
     verbose: bool,
 ) -> int:
     """Judge a host: this one, one whose root is elsewhere, or facts that were read before.
@@ -62,21 +66,41 @@ def command(
     Examples:
       stockade audit --bundle build
       stockade audit --collect -o host.json && stockade audit --facts host.json --profile cis-bottlerocket-1
+      stockade audit --watch --format prometheus -o /var/lib/metrics/stockade.prom
     """
     if root and recorded:
         raise click.UsageError("--root and --facts name two hosts")
     if collect and recorded:
         raise click.UsageError("--collect reads a host, and --facts has been read already")
+    if watch:
+        _watchable(recorded, collect, form, output)
     rules = _rules(profile, only, own)
     expected, digest = _expected(bundle, root_hash)
     excused = _waivers(waivers)
-    facts = _recorded(recorded) if recorded else _read(root, own, walk=not no_walk, ptrace=filters)
+    read = partial(_collected, own=own, walk=not no_walk, ptrace=filters)
+
+    def judged(facts: Facts) -> Report:
+        return _judged(facts, rules, profile, expected, excused, digest)
+
+    if watch:
+        from stockade.cli.audit_watch import teller
+        from stockade.cli.audit_watch import watch as watched
+
+        return watched(partial(_host, root, live=True), lambda host: judged(read(host)), teller(form, verbose, output))
+    facts = _recorded(recorded) if recorded else _read(root, read)
     if collect:
         write(facts.to_json(), output)
         return Answer.YES
-    report = _judged(facts, rules, profile, expected, excused, digest)
+    report = judged(facts)
     show(report, form, verbose, output)
     return report.answer
+
+
+def _watchable(recorded: Path | None, collect: bool, form: str, output: Path | None) -> None:
+    if recorded or collect:
+        raise click.UsageError("--watch judges a host that lives; --facts and --collect do not")
+    if output is None and form not in ("text", "json"):
+        raise click.UsageError(f"--watch with --format {form} writes one document again and again: say where, with -o")
 
 
 def _rules(profile: str, only: Sequence[str], own: Sequence[Path]) -> tuple[Rule, ...]:
@@ -139,19 +163,31 @@ def _recorded(path: Path) -> Facts:
         raise Stop(f"{path}: {error}") from None
 
 
-def _read(root: Path | None, own: Sequence[Path], *, walk: bool, ptrace: bool) -> Facts:
+def _collected(host: Host, own: Sequence[Path], *, walk: bool, ptrace: bool) -> Facts:
     from stockade.audit.facts.collect import collect
-    from stockade.audit.facts.host import Host, kind_of
     from stockade.audit.rules.load import load, shipped
 
-    where = os.fspath(root) if root else "/"
     asked = {name for one in shipped() for name in one.facts}
     asked |= {name for one in load([(str(path), read_text(path)) for path in own]) for name in one.facts}
+    return collect(host, asked, walk=walk, ptrace=ptrace, now=int(time.time()))
+
+
+def _read(root: Path | None, read: Callable[[Host], Facts]) -> Facts:
     try:
-        with Host(where, kind_of(where)) as host:
-            return collect(host, asked, walk=walk, ptrace=ptrace, now=int(time.time()))
+        with _host(root) as host:
+            return read(host)
     except OSError as error:
-        raise Stop(f"{where}: {error.strerror or error}") from None
+        raise Stop(f"{root or '/'}: {error.strerror or error}") from None
+
+
+def _host(root: Path | None, *, live: bool = False) -> Host:
+    from stockade.audit.facts.host import Host, kind_of
+
+    where = os.fspath(root) if root else "/"
+    kind = kind_of(where)
+    if live and kind != "live":
+        raise Stop(f"{where}: an image does not change: there is nothing to watch")
+    return Host(where, kind)
 
 
 def _judged(
