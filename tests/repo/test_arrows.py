@@ -23,6 +23,7 @@ ROOMS: dict[str, set[str]] = {
 """Each room, and the rooms that it may import. Enforcing, auditing and the lab read a bundle, never the source."""
 ROOMS["page"] = set()
 ROOMS["audit"].add("page")
+ROOMS["review"] = {"model", *TARGETS, "bundle", "prove", "page"}
 ROOMS["learn"] = {"model", "source", "prove"}
 ROOMS["editor"] = {"model", "source", "prove"}
 ROOMS["cli"] = set(ROOMS)

@@ -61,7 +61,7 @@ def command(
     files = read_files(folder)
     if target != "fortified" and policy_version is not None:
         raise Stop(f"--policy-version is about the kernel policy, and target `{target}` has none", Answer.USAGE)
-    source = digest(files, *_options(types, policy_version, target))
+    source = digest(files, *options(types, policy_version, target))
     compiler = compiler_digest()
     manifest = None if force else _standing(output, source, compiler)
     if manifest is not None:
@@ -110,7 +110,7 @@ def _on_refpolicy(proven: Proven, types: tuple[str, ...], jobs: int) -> tuple[Ar
         raise Stop(str(error)) from error
 
 
-def _options(types: tuple[str, ...], policy_version: int | None, target: str) -> list[str]:
+def options(types: tuple[str, ...], policy_version: int | None, target: str) -> list[str]:
     """What makes another bundle of the same files: no option that says what would be done without it."""
     from stockade.selinux.toolchain import DEFAULT_POLICY_VERSION
 

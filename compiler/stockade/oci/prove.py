@@ -185,14 +185,14 @@ def _devices(type: ContainerType, linux: dict[str, Any]) -> Iterator[str]:
 
 def _cgroup(type: ContainerType, resources: dict[str, Any]) -> Iterator[str]:
     found: dict[str, CgroupValue] = {}
-    for name, value in _kernel_files(resources):
+    for name, value in kernel_files(resources):
         if name in found:
             yield f"linux.resources: {name} is set twice, to {found[name]!r} and to {value!r}"
         found[name] = value
     yield from _tables("linux.resources", found, type.cgroup)
 
 
-def _kernel_files(resources: dict[str, Any]) -> Iterator[tuple[str, CgroupValue]]:
+def kernel_files(resources: dict[str, Any]) -> Iterator[tuple[str, CgroupValue]]:
     """What a runtime writes to which control file on cgroup v2; `unified` comes last there, and so here."""
     memory, cpu, pids = (resources.get(key, {}) for key in ("memory", "cpu", "pids"))
     limit = memory.pop("limit", None)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from pathlib import Path
 
 from stockade.page.markup import Child, Html, element, joined
 
@@ -55,6 +57,19 @@ def document(title: str, sections: Sequence[Section], *, lead: Child = None, foo
         f"{element('title', title).text}\n<style>{style}</style>\n</head>\n"
     )
     return f"{head}<body>\n{body.text}\n</body>\n</html>\n".encode()
+
+
+def written(path: Path, page: bytes) -> None:
+    """Put a page at `path`, whole or not at all: what stood there before survives a failure. Raises OSError."""
+    new = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with new.open("xb") as file:
+            file.write(page)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 @cache

@@ -14,23 +14,35 @@ WIDE = 9
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """A field that is no count: a few letters, the tone behind them (0 worst; None for nothing), what they say."""
+
+    text: str
+    tone: int | None
+    says: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
-    """One row: its name, a number for each column, and what unfolds; `anchor` is its place in the page, if any."""
+    """One row: its name, a field for each column, and what unfolds; `anchor` is its place in the page, if any."""
 
     name: str
-    values: Sequence[int]
+    values: Sequence[int | Mark]
     inside: Child
     anchor: str | None = None
 
 
-def tone(value: int) -> str:
-    """The class of a number."""
-    return f"heat h{max(0, min(value, DEEPEST))}"
+def tone(value: int | None) -> str:
+    """The class of a field."""
+    return "heat none" if value is None else f"heat h{max(0, min(value, DEEPEST))}"
 
 
-def cell(value: int, hears: str) -> Html:
-    """A number on its colour; `hears` is said before it to those who hear the page and shown by the pointer."""
-    return element("span", element("span", f"{hears} ", class_="heard"), value, class_=tone(value), title=hears)
+def cell(value: int | Mark, column: str) -> Html:
+    """A field on its colour; the column is said before it to those who hear the page and shown by the pointer."""
+    mark = value if isinstance(value, Mark) else Mark(str(value), value)
+    shown = f"{column}: {mark.says}" if mark.says else column
+    heard = element("span", f"{shown} ", class_="heard")
+    return element("span", heard, mark.text, class_=tone(mark.tone), title=shown)
 
 
 def legend(words: Sequence[str]) -> Html:
@@ -43,9 +55,21 @@ def legend(words: Sequence[str]) -> Html:
     return element("ul", shown, class_="legend")
 
 
-def heat(columns: Sequence[str], groups: Iterable[tuple[str, Sequence[Row]]]) -> Html:
+def key(marks: Iterable[tuple[int, str, str]], *, letters: bool = False) -> Html:
+    """What the fields of a map of what is given mean: (tone, example, meaning)."""
+    shown = [
+        element("li", element("span", text, class_=tone(number), aria_hidden="true"), " ", word)
+        for number, text, word in marks
+    ]
+    return element("ul", shown, class_="legend open letters" if letters else "legend open")
+
+
+def heat(
+    columns: Sequence[str], groups: Iterable[tuple[str, Sequence[Row]]], *, given: bool = False, letters: bool = False
+) -> Html:
     """The map: columns at its head, rows in groups under a title each; a group without rows is left out.
 
+        Tones are those of what holds, or of how much is `given`; `letters` are set small.
     More columns than `WIDE` scroll sideways. Raises ValueError where a row has not one number for each column.
     """
     head = element(
@@ -60,7 +84,12 @@ def heat(columns: Sequence[str], groups: Iterable[tuple[str, Sequence[Row]]]) ->
         if rows:
             body.append(element("h3", title, " ", element("small", len(rows))))
             body += [_row(columns, row) for row in rows]
-    return element("div", head, body, class_="heatmap wide" if len(columns) > WIDE else "heatmap")
+    return element(
+        "div",
+        head,
+        body,
+        class_=" ".join(["heatmap", *["wide"] * (len(columns) > WIDE), *["open"] * given, *["letters"] * letters]),
+    )
 
 
 def _row(columns: Sequence[str], row: Row) -> Html:

@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterator
 
 from stockade.prove.channels import DIRECT, FILES, HANDED, LABELLED, MADE, OF_PROCESSES, READ, STORED, TALK, WRITE
 from stockade.prove.paths import Edge, Need, Node, Step, level_range, needs, object_context, search
-from stockade.prove.policy_table import Context, Level, Table, UnknownContext
+from stockade.prove.policy_table import OBJECT_ROLE, Context, Level, Table, UnknownContext
 from stockade.prove.reach import becomes, entrypoints, reach
 from stockade.selinux.policydb import read
 from stockade.selinux.policydb_values import Policydb
 
-__all__ = ["Need", "Step", "UnknownContext", "flow", "reach"]
+__all__ = ["Need", "Step", "UnknownContext", "flow", "reach", "spread"]
 
 
 def flow(
@@ -32,24 +32,49 @@ def flow(
     networks beyond the machine, and names, times and signals as messages, are not followed. Raises UnknownContext.
     """
     table = Table(policy if isinstance(policy, Policydb) else read(policy))
+    start, goal = object_context(table, source), object_context(table, target)
+    graph = _graph(table, (start, goal), levels, without)
+    if start == goal:
+        raise UnknownContext(f"`{source}` and `{target}` are one label")
+    for _, path in search(
+        table, _starts(start), graph.edges, lambda node: node.tclass in STORED and node.context == goal
+    ):
+        return path
+    return None
+
+
+def spread(
+    policy: bytes | Policydb, sources: Collection[str], *, without: Collection[str] = ()
+) -> dict[str, dict[str, tuple[Step, ...]]]:
+    """For each of some types of files, the types of files that can get what is in them, each with a shortest way.
+
+    Asks as `flow` does, with everything at the lowest level. Raises UnknownContext.
+    """
+    table = Table(policy if isinstance(policy, Policydb) else read(policy))
+    starts = {name: object_context(table, name) for name in sources}
+    graph = _graph(table, tuple(starts.values()), None, without)
+    found: dict[str, dict[str, tuple[Step, ...]]] = {}
+    for name, start in starts.items():
+        reached = found.setdefault(name, {})
+        for node, path in search(table, _starts(start), graph.edges, None):
+            if node.tclass in STORED and node.context.type != start.type and node.context.role == OBJECT_ROLE:
+                reached.setdefault(node.context.type, path)
+    return found
+
+
+def _graph(table: Table, ends: Collection[Context], levels: Collection[str] | None, without: Collection[str]) -> _Flow:
+    """The graph between these labels, without the types that pass nothing on. UnknownContext."""
     for name in without:
         if name not in table.values:
             raise UnknownContext(f"type `{name}` is not in this policy")
-    start, goal = object_context(table, source), object_context(table, target)
-    ranges = {(c.low, c.high) for c in (start, goal)} | {(c.high, c.high) for c in (start, goal)}
+    ranges = {(c.low, c.high) for c in ends} | {(c.high, c.high) for c in ends}
     for text in ("",) if levels is None else levels:
         ranges.add(level_range(table, text))
-    graph = _Flow(table, sorted(ranges), frozenset(without))
+    return _Flow(table, sorted(ranges), frozenset(without))
 
-    def there(node: Node) -> bool:
-        return node.tclass in STORED and node.context == goal
 
-    if start == goal:
-        raise UnknownContext(f"`{source}` and `{target}` are one label")
-    starts = [Node(start, tclass) for tclass in sorted(STORED, key=_plain_first)]
-    for _, path in search(table, starts, graph.edges, there):
-        return path
-    return None
+def _starts(context: Context) -> list[Node]:
+    return [Node(context, tclass) for tclass in sorted(STORED, key=_plain_first)]
 
 
 def _plain_first(tclass: str) -> tuple[bool, str]:

@@ -219,6 +219,8 @@ class Table:
         return ":".join(parts)
 
     def _level_text(self, level: Level) -> str:
+        if not level.categories:
+            return self.policy.sensitivities[level.sensitivity]
         names = [name for n, name in enumerate(self.policy.categories) if level.categories >> n & 1]
         whole = (
             f"{names[0]}.{names[-1]}"
