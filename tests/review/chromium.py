@@ -63,6 +63,11 @@ class Browser:
         os.close(self._read)
         self._folder.cleanup()
 
+    @property
+    def profile(self) -> Path:
+        """The folder that the browser keeps what it needs in."""
+        return Path(self._folder.name)
+
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One command of the protocol and its result; fails where the browser refuses or falls silent."""
         self._number += 1

@@ -136,6 +136,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("iptables", (_TEST,), "fills a firewall for the audit", probes.program("iptables-legacy"), "iptables"),
     Requirement("nft", (_TEST,), "fills the newer firewall", probes.program("nft"), "nftables"),
     Requirement("unshare", (_TEST,), "gives a test a network of its own", probes.program("unshare"), "util-linux"),
+    Requirement("chromium", (_TEST,), "shows the pages that stockade writes", probes.program("chromium"), "chromium"),
     Requirement(
         "cc", (_TEST, _LAB), "reads the kernel's headers, compiles the guest's programs", probes.program("cc"), "gcc"
     ),

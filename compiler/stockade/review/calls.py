@@ -24,7 +24,7 @@ def families(review: Review) -> Html:
     if groups:
         parts += [
             key(KEY),
-            heat([heading(names) for names in columns], [("groups", list(_rows(review, columns)))], given=True),
+            heat([heading(names) for names in columns], [("groups", list(rows(review, columns)))], given=True),
         ]
     else:
         parts.append(paragraph("The groups of calls are in the source, which is not at hand.", quiet=True))
@@ -53,7 +53,8 @@ def _count(section: Section | None) -> str:
     return f"{len(section.allowed)} allowed, {len(section.conditional)} on some arguments"
 
 
-def _rows(review: Review, columns: Sequence[Sequence[str]]) -> Iterator[Row]:
+def rows(review: Review, columns: Sequence[Sequence[str]]) -> Iterator[Row]:
+    """A row for each group of the source: of how many calls each type's filter lets pass, and which."""
     assert review.source is not None
     for group, calls in review.source.groups.items():
         fields, said = [], []

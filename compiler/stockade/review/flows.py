@@ -118,8 +118,12 @@ def _edge(x1: int, y1: int, x2: int, y2: int, kind: str) -> Html:
 
 
 def _box(x: int, y: int, width: int, names: Sequence[str], kind: str = "thing") -> Html:
-    whole = ", ".join(names)
-    short = whole if len(whole) <= width // 7 else f"{whole[: width // 7 - 8].rsplit(',', 1)[0]} … {len(names)}"
+    whole, room = ", ".join(names), width // 6
+    short = whole
+    for kept in range(len(names) - 1, 0, -1):
+        if len(short) <= room:
+            break
+        short = f"{', '.join(names[:kept])} and {len(names) - kept} more"
     return element(
         "g",
         element("title", whole),

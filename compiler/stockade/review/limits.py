@@ -30,8 +30,8 @@ def limits(review: Review) -> Html:
 def _limit(file: str, value: Any, largest: int) -> Child:
     if value is ...:
         return element("span", "not set", class_="quiet")
-    bar = share(value, largest) if type(value) is int and CGROUP_FILES.get(file) is not CgroupKind.SWITCH else None
-    return joined(spell(file, value), bar)
+    compared = type(value) is int and largest > 0 and CGROUP_FILES.get(file) is not CgroupKind.SWITCH
+    return joined(spell(file, value), share(value, largest) if compared else None)
 
 
 def spell(file: str, value: CgroupValue) -> str:

@@ -67,7 +67,7 @@ def _label(review: Review, promise: LabelPromise, given: Mapping[tuple[str, str]
     body += [(f"silent on {name}", why) for name, why in sorted(promise.silent_on.items())]
     body += [(review.name(s), f"{review.name(t)}: {words(access)}") for s, t, access in found]
     return disclosure(
-        _summary(promise, not found, f"{asked} pairs"),
+        _summary(promise, not found, "1 pair" if asked == 1 else f"{asked} pairs"),
         paragraph(promise.why, " ", place(f"{promise.at.file}:{promise.at.line}")), facts(body),
     )  # fmt: skip
 
