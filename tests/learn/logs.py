@@ -61,3 +61,22 @@ def many(denials: Sequence[Denial], count: int, seed: int) -> Iterator[str]:
             permissions if number < len(denials) else draw.sample(list(permissions), draw.randint(1, len(permissions)))
         )
         yield draw.choice(forms)(number + 1, (source, target, name, some))
+
+
+def plain(denials: Sequence[Denial], count: int, seed: int) -> Iterator[str]:
+    """`count` lines as auditd writes them, in which every denial comes; each fifth is a record of another kind."""
+    draw = random.Random(seed)
+    denied = 0
+    for number in range(1, count + 1):
+        if number % 5 == 0:
+            yield (
+                f"type=SYSCALL msg=audit(1700000000.{number % 1000:03}:{number}): arch=c000003e syscall=257 success=no "
+                f'exit=-13 a0=ffffff9c ppid=1 pid={number} auid=4294967295 uid=0 gid=0 comm="server" exe="/server"'
+            )
+            continue
+        source, target, name, permissions = denials[denied % len(denials)]
+        some = (
+            permissions if denied < len(denials) else draw.sample(list(permissions), draw.randint(1, len(permissions)))
+        )
+        denied += 1
+        yield raw(number, (source, target, name, some), "s0")
