@@ -35,4 +35,4 @@ def test_a_type_may_narrow_one_that_narrows_another() -> None:
             assert access & ~parent == 0, target
             assert access & connect == 0, target
     assert source_findings(policy, table) == []
-    assert list(artefact_faults(policy, table, compile_policy(policy))) == []
+    assert list(artefact_faults(policy, compile_policy(policy))) == []

@@ -25,11 +25,11 @@ Table = dict[tuple[str, str], int]
 
 
 def first_fault(policy: Policy, table: Table, compiled: Compiled) -> str | None:
-    return next(artefact_faults(policy, table, compiled), None)
+    return next(artefact_faults(policy, compiled), None)
 
 
 def test_nothing_is_wrong_with_what_was_compiled(policy: Policy, table: Table, compiled: Compiled) -> None:
-    assert list(artefact_faults(policy, table, compiled)) == []
+    assert list(artefact_faults(policy, compiled)) == []
 
 
 def _replaced(pattern: str, new: str) -> Callable[[str], str]:
@@ -176,9 +176,7 @@ def test_a_broken_filter_is_noticed(policy: Policy, table: Table, compiled: Comp
     program = compiled.filters["web", arch]
     broken = _packed(FILTERS[name](_jumps(program)))
     assert broken != program
-    faults = list(
-        artefact_faults(policy, table, replace(compiled, filters={**compiled.filters, ("web", arch): broken}))
-    )
+    faults = list(artefact_faults(policy, replace(compiled, filters={**compiled.filters, ("web", arch): broken})))
     assert len(faults) == 1
     assert faults[0].startswith(f"seccomp.{arch}.bpf of `web`")
 
@@ -215,7 +213,7 @@ PROFILES: Mapping[str, Callable[[Any], Any]] = {
 def test_a_broken_profile_is_noticed(policy: Policy, table: Table, compiled: Compiled, name: str) -> None:
     broken = PROFILES[name](compiled.profiles["web"])
     assert broken != compiled.profiles["web"]
-    faults = list(artefact_faults(policy, table, replace(compiled, profiles={**compiled.profiles, "web": broken})))
+    faults = list(artefact_faults(policy, replace(compiled, profiles={**compiled.profiles, "web": broken})))
     assert [fault for fault in faults if not fault.startswith("seccomp.json of `web`")] == []
     assert faults
 
@@ -293,7 +291,7 @@ def test_every_place_of_a_spec_matters(policy: Policy, compiled: Compiled, conta
 )
 def test_a_broken_spec_is_noticed(policy: Policy, table: Table, compiled: Compiled, path: tuple[str, ...]) -> None:
     spec = _alter(json.loads(json.dumps(compiled.specs["web"])), path)
-    faults = list(artefact_faults(policy, table, replace(compiled, specs={**compiled.specs, "web": spec})))
+    faults = list(artefact_faults(policy, replace(compiled, specs={**compiled.specs, "web": spec})))
     assert any(fault.startswith("oci.json of `web`") for fault in faults)
     assert [fault for fault in faults if "oci.json" not in fault or "`web`" not in fault] == []
 

@@ -117,7 +117,7 @@ def test_a_changed_file_is_found(
     broken = with_file(compiled, f"host/{path}", old, new)
     assert any(said in fault for fault in contract_faults(policy, broken))
     if path == "lxc_contexts":  # once is enough to see that a build asks
-        assert any(said in fault for fault in artefact_faults(policy, table, broken))
+        assert any(said in fault for fault in artefact_faults(policy, broken))
 
 
 def test_a_missing_file_is_found(policy: Policy, compiled: Compiled) -> None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from stockade.bundle import actions
-from stockade.bundle.summary import summary
+from stockade.bundle.summary import Statements, summary
 from stockade.bundle.write import Artefact
+from stockade.model.alike import few, kinds
 from stockade.model.container import ContainerType
 from stockade.model.once import Once
 from stockade.model.policy import Policy
@@ -66,7 +67,7 @@ def compile_policy(policy: Policy, jobs: int = 2, policy_version: int = POLICY_V
     with ThreadPoolExecutor(max(1, jobs)) as pool:
         # checkmodule and semodule_package are programs of their own, so they run while the rest is compiled here.
         packages: dict[bytes, Future[bytes]] = {}
-        modules = {container.name: _module(pool, packages, policy, container, writer) for container in types}
+        modules = {container.name: _module(pool, packages, container, writer) for container in types}
         filter_of, profile_of = Once(compile_filter), Once(to_oci)
         filters = {
             (container.name, arch): filter_of(container.syscalls, arch)
@@ -79,7 +80,11 @@ def compile_policy(policy: Policy, jobs: int = 2, policy_version: int = POLICY_V
         }
         specs = {container.name: to_runtime_spec(container) for container in types}
         try:
-            compiled = compile_cil(cil, policy_version=policy_version)
+            small = few(policy, kinds(policy))
+            if small is not policy:
+                # libsepol looks at every rule for every neverallow; here it has two domains of each kind to look at.
+                compile_cil(kernel_cil(small), policy_version=policy_version)
+            compiled = compile_cil(cil, policy_version=policy_version, neverallow=small is policy)
         except CilError as error:
             raise CompileError(f"libsepol refuses the compiled policy: {error}") from error
         artefacts = [
@@ -92,7 +97,7 @@ def compile_policy(policy: Policy, jobs: int = 2, policy_version: int = POLICY_V
             Artefact(actions.PATH, actions.to_json(policy), JSON),
             Artefact("host/container_labels.json", contract.container_labels(policy), JSON),
         ]
-        json_of, explained = Once(_json), Once(explain)
+        json_of, explained, statements = Once(_json), Once(explain), Statements(policy)
         for container in types:
             folder = f"containers/{container.name}"
             te, fc, package = modules[container.name]
@@ -103,7 +108,7 @@ def compile_policy(policy: Policy, jobs: int = 2, policy_version: int = POLICY_V
                 Artefact(f"{folder}/selinux.pp", renamed(package.result(), te, fc), BINARY),
                 Artefact(f"{folder}/seccomp.json", json_of(profiles[container.name]), JSON),
                 Artefact(f"{folder}/oci.json", to_json(specs[container.name]), JSON),
-                Artefact(f"{folder}/summary.md", summary(policy, container, explained), "text/markdown"),
+                Artefact(f"{folder}/summary.md", summary(container, statements, explained), "text/markdown"),
                 *(_filters(folder, container, filters)),
             ]
     return Compiled(tuple(artefacts), tuple(cil), compiled.policy, filters, profiles, specs)
@@ -123,10 +128,10 @@ def _cil(policy: Policy, writer: Writer) -> tuple[list[tuple[str, bytes]], dict[
 
 
 def _module(
-    pool: Executor, packages: dict[bytes, Future[bytes]], policy: Policy, container: ContainerType, writer: Writer
+    pool: Executor, packages: dict[bytes, Future[bytes]], container: ContainerType, writer: Writer
 ) -> tuple[bytes, bytes, Future[bytes]]:
     """The sources of a module, and its package under whatever name: types of one domain differ in the name alone."""
-    te = type_te(policy, container, writer.attributes, writer.rules_of(container.domain))
+    te = type_te(container, writer)
     fc = type_fc(container)
     if (key := body(te)) not in packages:
         packages[key] = pool.submit(build_pp, te, fc)

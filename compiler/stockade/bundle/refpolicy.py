@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from stockade.bundle.compile import BINARY, CIL, JSON, TEXT, Compiled
-from stockade.bundle.summary import summary
+from stockade.bundle.summary import Statements, summary
 from stockade.bundle.write import Artefact
 from stockade.model.policy import Policy
 from stockade.oci.build import to_json, to_runtime_spec
@@ -35,14 +35,15 @@ def refpolicy_artefacts(policy: Policy, compiled: Compiled, jobs: int = 2) -> tu
         Artefact("host/container_labels.json", contract.container_labels(there), JSON),
     ]
     with ThreadPoolExecutor(max(1, jobs)) as pool:
-        made = pool.map(lambda one: _module(policy, there, *one), modules.items())
+        statements = Statements(policy)
+        made = pool.map(lambda one: _module(policy, statements, there, *one), modules.items())
         return tuple(kept) + tuple(artefact for artefacts in made for artefact in artefacts)
 
 
-def _module(policy: Policy, there: Policy, name: str, made: Module) -> list[Artefact]:
+def _module(policy: Policy, statements: Statements, there: Policy, name: str, made: Module) -> list[Artefact]:
     package = build_pp(made.te, made.fc)
     folder = f"containers/{name}"
-    page = summary(policy, policy.containers[name]) + "\n".join(_section(made)).encode()
+    page = summary(policy.containers[name], statements) + "\n".join(_section(made)).encode()
     return [
         Artefact(f"{folder}/selinux.te", made.te, TEXT),
         Artefact(f"{folder}/selinux.if", made.interfaces, TEXT),

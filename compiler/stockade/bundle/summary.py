@@ -9,7 +9,7 @@ from stockade.model.grants import members
 from stockade.model.host import Rule
 from stockade.model.names import CAPABILITIES, FAMILIES
 from stockade.model.policy import Policy
-from stockade.model.promise import ActionPromise, LabelPromise
+from stockade.model.promise import ActionPromise, LabelPromise, Promise
 from stockade.model.seccomp import SyscallPolicy
 from stockade.model.syscalls import numbers
 from stockade.seccomp.explain import Explanation, explain
@@ -17,19 +17,43 @@ from stockade.seccomp.explain import Explanation, explain
 Explain = Callable[[SyscallPolicy], Explanation]
 
 
-def summary(policy: Policy, container: ContainerType, explained: Explain = explain) -> bytes:
+class Statements:
+    """The rules and promises of a policy by those whom they are about: labels, and names of container types."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.rules: dict[str, list[Rule]] = {}
+        self.promises: dict[str, list[LabelPromise]] = {}
+        self.on_actions: dict[str, list[ActionPromise]] = {}
+        for rule in policy.host.rules:
+            for label in members(rule) if rule.audit else ():
+                self.rules.setdefault(label, []).append(rule)
+        for promise in policy.promises.values():
+            if isinstance(promise, LabelPromise):
+                for label in frozenset[str]().union(*(part.members for part in promise.who.parts)):
+                    self.promises.setdefault(label, []).append(promise)
+            else:
+                for name in promise.containers:
+                    self.on_actions.setdefault(name, []).append(promise)
+
+    def promised(self, container: ContainerType) -> list[Promise]:
+        """What is promised of a type or of its domain, by name."""
+        found = [*self.promises.get(container.domain, ()), *self.on_actions.get(container.name, ())]
+        return sorted(found, key=lambda promise: promise.name)
+
+
+def summary(container: ContainerType, statements: Statements, explained: Explain = explain) -> bytes:
     """`summary.md`: the layers one by one, each grant with its reason. `explained` is `explain`, or remembers it."""
     lines = [f"# {container.name}", "", container.why, ""]
     if container.extends:
         lines += [f"Narrows `{container.extends}`.", ""]
         lines += [f"- wider in `{key}`: {why}" for key, why in sorted(container.widens.items())]
         lines += [""] if container.widens else []
-    for title, body in _sections(policy, container, explained(container.syscalls)):
+    for title, body in _sections(container, statements, explained(container.syscalls)):
         lines += [f"## {title}", "", *body, ""]
     return ("\n".join(lines).rstrip() + "\n").encode()
 
 
-def _sections(policy: Policy, container: ContainerType, said: Explanation) -> Iterator[tuple[str, list[str]]]:
+def _sections(container: ContainerType, statements: Statements, said: Explanation) -> Iterator[tuple[str, list[str]]]:
     yield (
         "Labels",
         [
@@ -63,8 +87,8 @@ def _sections(policy: Policy, container: ContainerType, said: Explanation) -> It
         ],
     )
     yield "Files", list(_files(container))
-    yield "What its label may do", [_rule(rule) for rule in _rules(policy, container.domain)]
-    yield "What is promised of it", list(_promises(policy, container))
+    yield "What its label may do", [_rule(rule) for rule in statements.rules.get(container.domain, ())]
+    yield "What is promised of it", [f"- {promise.name}: {promise.why}" for promise in statements.promised(container)]
 
 
 def always_allowed(container: ContainerType, explained: Explain = explain) -> frozenset[str]:
@@ -91,24 +115,9 @@ def _files(container: ContainerType) -> Iterator[str]:
     yield f"- set-user-ID programs {'raise no' if container.no_new_privileges else 'may raise'} privileges"
 
 
-def _rules(policy: Policy, label: str) -> Iterator[Rule]:
-    return (rule for rule in policy.host.rules if rule.audit and label in members(rule))
-
-
 def _rule(rule: Rule) -> str:
     what = ", ".join(rule.verbs) if rule.verbs else "some"
     return f"- {what} on {rule.what}: {rule.why} (`{rule.at.file}:{rule.at.line}`)"
-
-
-def _promises(policy: Policy, container: ContainerType) -> Iterator[str]:
-    for promise in policy.promises.values():
-        if isinstance(promise, LabelPromise):
-            about = any(container.domain in part.members for part in promise.who.parts)
-        else:
-            assert isinstance(promise, ActionPromise)
-            about = container.name in promise.containers
-        if about:
-            yield f"- {promise.name}: {promise.why}"
 
 
 def _words(names: Iterable[str]) -> str:

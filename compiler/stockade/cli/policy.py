@@ -80,8 +80,8 @@ def prove(folder: Path, files: list[SourceFile], jobs: int, form: str, policy_ve
     `policy_version` is the format of the kernel policy; None is the usual one.
     """
     from stockade.bundle.compile import POLICY_VERSION, CompileError, compile_policy
-    from stockade.model.grants import grants
     from stockade.oci.build import OciError
+    from stockade.prove.binary import kinds_in
     from stockade.prove.matrix import with_rows
     from stockade.prove.policy import action_findings, artefact_faults, source_findings
     from stockade.seccomp.oci import NotRepresentable
@@ -96,16 +96,16 @@ def prove(folder: Path, files: list[SourceFile], jobs: int, form: str, policy_ve
         policy = build(files)
     except PolicyError as error:
         raise refuse(error.diagnostics, error.texts, folder, form) from None
-    table = grants(policy.host)
-    if findings := source_findings(policy, table):
+    if findings := source_findings(policy):
         raise refuse(findings, texts, folder, form)
     try:
         compiled = compile_policy(policy, jobs, policy_version or POLICY_VERSION)
-        matrix, findings = action_findings(policy, compiled)
+        alike = kinds_in(policy, compiled.kernel_policy)
+        matrix, findings = action_findings(policy, compiled, alike)
         if findings:
             raise refuse(findings, texts, folder, form)
         compiled = with_rows(compiled, matrix)
-        faults = list(artefact_faults(policy, table, compiled))
+        faults = list(artefact_faults(policy, compiled, alike))
     except NotRepresentable as error:
         raise Stop(str(error), Answer.NO) from error
     except (CompileError, OciError) as error:

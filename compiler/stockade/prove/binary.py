@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stockade.model.access import spell, words
-from stockade.model.grants import Grants
+from stockade.model.alike import Kinds, few, kinds
+from stockade.model.grants import grants
 from stockade.model.host import Constraint, Creates, Host, LabelFrom, Test
 from stockade.model.policy import Policy
 from stockade.prove.identity import identity_faults
 from stockade.prove.labels import breaches, label_promises
 from stockade.prove.table import table_of_vectors
 from stockade.selinux.binary import Binary
+from stockade.selinux.policydb import read
+from stockade.selinux.signatures import signatures
 from stockade.selinux.text import context
 
 
@@ -20,24 +23,33 @@ def table_of(binary: Binary) -> dict[tuple[str, str], int]:
     return table_of_vectors(binary.allow)
 
 
-def disagreements(policy: Policy, table: Grants, binary: Binary) -> Iterator[str]:
-    """Every way in which the kernel policy is not what the source says; empty when it is."""
-    host = policy.host
-    compiled = table_of(binary)
+def kinds_in(policy: Policy, kernel_policy: bytes) -> Kinds:
+    """The domains that are alike both in what the source says of them and in what the kernel policy does."""
+    return kinds(policy, signatures(read(kernel_policy)).get)
+
+
+def disagreements(policy: Policy, binary: Binary, alike: Kinds) -> Iterator[str]:
+    """Every way in which the kernel policy is not what the source says; empty when it is.
+
+    `alike` is `kinds_in` of both: pairs of labels are compared for two of each kind.
+    """
+    host, small = policy.host, few(policy, alike)
+    labels = small.host.subject_labels | (frozenset(binary.types) - host.subject_labels)
+    table, compiled = grants(small.host), table_of_vectors(binary.vectors("allow", labels))
     for pair in sorted(table.keys() | compiled.keys()):
         wanted, found = table.get(pair, 0), compiled.get(pair, 0)
         if extra := found & ~wanted:
             yield f"the kernel policy lets {pair[0]} on {pair[1]} {words(extra)}, which no rule gives"
         if missing := wanted & ~found:
             yield f"the kernel policy denies {pair[0]} on {pair[1]} {words(missing)}, which a rule gives"
-    for promise in label_promises(policy):
+    for promise in label_promises(small):
         for subject, target, given in breaches(promise, compiled):
             yield f"the kernel policy breaks promise `{promise.name}`: {subject} on {target} {words(given)}"
     yield from _frame(host, binary)
     yield from _transitions(host, binary)
     yield from _constraints(host, binary)
     yield from _contexts(host, binary)
-    yield from identity_faults(policy, binary)
+    yield from identity_faults(policy, binary, small.host, table_of_vectors(binary.vectors("dontaudit", labels)))
 
 
 def _frame(host: Host, binary: Binary) -> Iterator[str]:

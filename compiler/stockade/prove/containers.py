@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from stockade.model.access import mask_of, words
+from stockade.model.alike import Kinds
 from stockade.model.classes import SOCKETS
 from stockade.model.container import ContainerType
 from stockade.model.finding import Finding
@@ -25,14 +26,21 @@ Named = Callable[[SyscallPolicy], SyscallPolicy]
 Wide = Callable[[SyscallPolicy, SyscallPolicy, str], str | None]
 
 
-def widenings(policy: Policy, table: Grants) -> Iterator[Finding]:
-    """Where a type is wider than the one it extends without saying so, and where it says so without being wider."""
+def widenings(policy: Policy, table: Grants, alike: Kinds | None = None) -> Iterator[Finding]:
+    """Where a type is wider than the one it extends without saying so, and where it says so without being wider.
+
+    `table` may be that of the labels that stand for all by `alike`.
+    """
+    rows = _rows(table)
     named, compared = Once(_named_calls), Once(wider)
     for child in policy.containers.values():
         if child.extends is None:
             continue
         parent = policy.containers[child.extends]
-        found = list(beyond(child, parent, table, named, compared))
+        found = [
+            *_layers_beyond(child, parent, named, compared),
+            *(("selinux", reason) for reason in _labels(child, parent, rows, alike or Kinds())),
+        ]
         for key, reason in found:
             if key not in child.widens:
                 yield Finding(
@@ -58,7 +66,13 @@ def beyond(
 
     `named` and `compared` are what is asked of each pair of system-call policies, where somebody keeps the answers.
     """
-    named = named or _named_calls
+    yield from _layers_beyond(child, parent, named or _named_calls, compared)
+    yield from (("selinux", reason) for reason in _labels(child, parent, _rows(table), Kinds()))
+
+
+def _layers_beyond(
+    child: ContainerType, parent: ContainerType, named: Named, compared: Wide
+) -> Iterator[tuple[str, str]]:
     yield from narrower(child, parent)
     if extra := child.sockets.families - parent.sockets.families:
         yield "sockets", f"sockets of {', '.join(sorted(extra))}"
@@ -72,7 +86,6 @@ def beyond(
             break
     if child.listener not in (None, parent.listener):
         yield "syscalls", f"{child.listener} is asked about its calls, not {parent.listener or 'nobody'}"
-    yield from (("selinux", reason) for reason in _labels(child, parent, table))
 
 
 def _named_calls(policy: SyscallPolicy) -> SyscallPolicy:
@@ -80,19 +93,28 @@ def _named_calls(policy: SyscallPolicy) -> SyscallPolicy:
     return replace(policy, rules=tuple(r for r in policy.rules if r.call not in ("socket", "socketpair")))
 
 
-def _labels(child: ContainerType, parent: ContainerType, table: Grants) -> Iterator[str]:
+def _rows(table: Grants) -> dict[str, dict[str, int]]:
+    """Subject -> object -> access."""
+    rows: dict[str, dict[str, int]] = {}
+    for (subject, target), access in sorted(table.items()):
+        rows.setdefault(subject, {})[target] = access
+    return rows
+
+
+def _labels(
+    child: ContainerType, parent: ContainerType, rows: Mapping[str, Mapping[str, int]], alike: Kinds
+) -> Iterator[str]:
     """SELinux access that the child's domain has and the parent's has not; its own label stands for the parent's."""
     if child.files != parent.files:
         yield f"its files are {child.files}, not {parent.files}"
     if child.domain == parent.domain:
         return
-    for (subject, target), access in sorted(table.items()):
-        if subject == child.domain:
-            allowed = table.get((parent.domain, target), 0)
-            if target == child.domain:
-                allowed |= table.get((parent.domain, parent.domain), 0)
-            if extra := access & ~allowed:
-                yield f"{subject} may {words(extra, 2)} on {target}"
+    mine, its = alike.pair(child.domain, parent.domain)
+    has = rows.get(its, {})
+    for target, access in rows.get(mine, {}).items():
+        allowed = has.get(target, 0) | (has.get(its, 0) if target == mine else 0)
+        if extra := access & ~allowed:
+            yield f"{mine} may {words(extra, 2)} on {target}"
 
 
 def loose_layers(policy: Policy, table: Grants) -> Iterator[Finding]:

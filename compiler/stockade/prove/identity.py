@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stockade.model.classes import FILES
+from stockade.model.grants import Grants
 from stockade.model.host import PROCESS_ROLE, USER, Host, Object, Subject
 from stockade.model.policy import Policy
-from stockade.prove.table import table_of_vectors
 from stockade.selinux.binary import Binary
 from stockade.selinux.binary_values import User
 
@@ -16,18 +16,22 @@ INODES = FILES | {"fd", "filesystem", "io_uring"}
 """Classes whose new objects take the level of where they are made."""
 
 
-def identity_faults(policy: Policy, binary: Binary) -> Iterator[str]:
-    """Every way in which these parts are not what the source says; empty when they are."""
-    for what, (wanted, found) in _parts(policy.host, binary).items():
+def identity_faults(policy: Policy, binary: Binary, small: Host, unreported: Grants) -> Iterator[str]:
+    """Every way in which these parts are not what the source says; empty when they are.
+
+    `small` is the host with labels enough to stand for all of them, `unreported` what between these is denied without
+    a record.
+    """
+    for what, (wanted, found) in _parts(policy.host, binary, small, unreported).items():
         if wanted != found:
             yield f"the kernel policy has other {what} than the source: {_difference(wanted, found)}"
 
 
-def _parts(host: Host, binary: Binary) -> dict[str, tuple[Any, Any]]:
+def _parts(host: Host, binary: Binary, small: Host, unreported: Grants) -> dict[str, tuple[Any, Any]]:
     top = f"c{host.categories - 1}"
     things: list[Subject | Object] = [*host.subjects.values(), *host.objects.values()]
     quiet: dict[tuple[str, str], int] = {}
-    for rule in host.rules:
+    for rule in small.rules:
         if not rule.audit:
             for subject in frozenset().union(*(part.members for part in rule.who.parts)):
                 for target in rule.what.members(subject):
@@ -46,7 +50,7 @@ def _parts(host: Host, binary: Binary) -> dict[str, tuple[Any, Any]]:
             sorted(("default_range", name, "target", "low_high") for name in INODES),
             sorted(tuple(default) for default in binary.defaults),
         ),
-        "denials without a record": (quiet, table_of_vectors(binary.dontaudit)),
+        "denials without a record": (quiet, dict(unreported)),
         "kinds of transition": (
             frozenset(),
             {t.kind for t in binary.type_transitions if t.kind != "type_transition"}

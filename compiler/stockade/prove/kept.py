@@ -14,11 +14,15 @@ from stockade.prove.matrix import Matrix
 
 def action_promises(policy: Policy, matrix: Matrix) -> Iterator[Finding]:
     """Promises on actions that do not hold, and container types that one leaves out although it is true of them."""
+    stopping: dict[int, tuple[Layer, ...]] = {}  # by verdict, which many types have in common
+    for verdict in matrix.verdicts.values():
+        if id(verdict) not in stopping:
+            stopping[id(verdict)] = verdict.stopping
     for promise in policy.promises.values():
         if not isinstance(promise, ActionPromise):
             continue
         for container in policy.containers.values():
-            stops = {name: matrix.verdicts[name, container.name].stopping for name in promise.actions}
+            stops = {name: stopping[id(matrix.verdicts[name, container.name])] for name in promise.actions}
             enough = all(len(layers) >= promise.layers for layers in stops.values())
             if container.name in promise.containers:
                 yield from _unkept(promise, container, stops)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from stockade.bundle.actions import Catalogue, catalogue
 from stockade.bundle.compile import Compiled
 from stockade.bundle.read import Bundle
-from stockade.model.action import ESCAPES, ActionCase
+from stockade.model.action import ESCAPES, ActionCase, Need
+from stockade.model.alike import Kinds, few
 from stockade.model.once import Once
 from stockade.model.policy import Policy
 from stockade.prove.actions import Verdict, decide
@@ -39,21 +40,49 @@ class Matrix:
 
 
 def _matrix(actions: Mapping[str, ActionCase], types: Mapping[str, Confined], oracle: Oracle) -> Matrix:
+    """Types that are alike in all that an action's needs rest on have one verdict between them."""
     remembered = Remembered(oracle)
-    verdicts = {
-        (action.name, name): decide(confined, action, remembered)
-        for action in actions.values()
+    needed = {name: {type(need) for way in action.ways for need in way} for name, action in actions.items()}
+    numbers: dict[tuple[object, ...], int] = {}
+    rests_on = {
+        name: {
+            kind: numbers.setdefault((kind, *remembered.facets(confined, kind)), len(numbers))
+            for kind in frozenset[type[Need]]().union(*needed.values())
+        }
         for name, confined in types.items()
     }
-    counts = {key: len(verdict.stopping) for key, verdict in verdicts.items()}
+    known: dict[tuple[object, ...], tuple[Verdict, int]] = {}
+    verdicts: dict[tuple[str, str], Verdict] = {}
+    counts: dict[tuple[str, str], int] = {}
+    for action in actions.values():
+        kinds = tuple(needed[action.name])
+        for name, confined in types.items():
+            key = (action.name, *(rests_on[name][kind] for kind in kinds))
+            if key not in known:
+                verdict = decide(confined, action, remembered)
+                known[key] = verdict, len(verdict.stopping)
+            verdicts[action.name, name], counts[action.name, name] = known[key]
     return Matrix(tuple(sorted(types)), dict(sorted(actions.items())), verdicts, counts)
 
 
-def policy_matrix(policy: Policy, oracle: Oracle) -> Matrix:
-    """The matrix of a policy as its source says; `oracle` decides about labels."""
-    filters = Once(source_filter)
-    types = {name: of_type(policy, container, filters) for name, container in policy.containers.items()}
-    return _matrix(policy.actions, types, oracle)
+def policy_matrix(policy: Policy, oracle: Oracle, alike: Kinds | None = None) -> Matrix:
+    """The matrix of a policy as its source says; `oracle` decides about labels.
+
+    `alike` says which domains no decision of the oracle tells apart, for whoever wants to know which layers stop what,
+    and not in what words: one verdict stands for all types that are alike, without places in the source.
+    """
+    filters, subjects, known = Once(source_filter), policy.host.subject_labels, alike or Kinds()
+    types = {}
+    for name, container in policy.containers.items():
+        stands_for = replace(container, domain=known.first.get(container.domain, container.domain))
+        types[name] = replace(of_type(policy, stands_for, filters), subjects=subjects)
+        if alike is not None:
+            types[name] = replace(types[name], place=_nowhere)
+    return _matrix(few(policy, known).actions, types, oracle)
+
+
+def _nowhere(key: str) -> str:
+    return ""
 
 
 def bundle_matrix(bundle: Bundle, oracle: Oracle, runtime: str = "runc") -> Matrix:

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stockade.bundle.compile import Compiled
+from stockade.model.alike import Kinds, few, kinds
 from stockade.model.finding import Finding
-from stockade.model.grants import Grants
+from stockade.model.grants import Grants, grants
 from stockade.model.once import Once
 from stockade.model.policy import Policy
 from stockade.model.seccomp import SyscallPolicy
 from stockade.oci.prove import prove_oci as prove_spec
-from stockade.prove.binary import disagreements
+from stockade.prove.binary import disagreements, kinds_in
 from stockade.prove.containers import loose_layers, unknown_options, widenings
 from stockade.prove.contract import contract_faults, contract_findings
 from stockade.prove.expected import meaningless
@@ -29,9 +30,24 @@ from stockade.selinux.binary import Binary
 from stockade.selinux.libsepol import Decisions
 
 
-def source_findings(policy: Policy, table: Grants) -> list[Finding]:
-    """What the source alone shows to be wrong; `table` is `grants(policy.host)`."""
-    return statement_findings(policy, table) or list(unguarded(policy, table))
+def source_findings(policy: Policy, table: Grants | None = None) -> list[Finding]:
+    """What the source alone shows to be wrong; `table` is `grants(policy.host)`, where somebody has it.
+
+    Labels are asked about for two of each kind. Where something is found, all are asked, so that all of it is said.
+    """
+    alike = kinds(policy)
+    small = few(policy, alike)
+    given = grants(small.host)
+    if small is not policy and not (
+        _label_findings(small, given)
+        or list(widenings(policy, given, alike))
+        or list(unknown_options(policy))
+        or list(meaningless(small, given))
+        or list(unguarded(small, given))
+    ):
+        return []
+    whole = table or grants(policy.host)
+    return statement_findings(policy, whole) or list(unguarded(policy, whole))
 
 
 def statement_findings(policy: Policy, table: Grants) -> list[Finding]:
@@ -39,22 +55,28 @@ def statement_findings(policy: Policy, table: Grants) -> list[Finding]:
 
     Expectations ask what compiles, so they are looked at where nothing else is wrong.
     """
-    found = [
-        *broken_promises(policy, table),
-        *incomplete_promises(policy, table),
-        *stale_waivers(policy, table),
-        *widenings(policy, table),
-        *loose_layers(policy, table),
-        *unknown_options(policy),
-        *contract_findings(policy.host),
-    ]
+    found = [*_label_findings(policy, table), *widenings(policy, table), *unknown_options(policy)]
     return found or list(meaningless(policy, table))
 
 
-def action_findings(policy: Policy, compiled: Compiled) -> tuple[Matrix, list[Finding]]:
-    """Every action in every type, decided on the compiled kernel policy, and the promises on them that do not hold."""
+def _label_findings(policy: Policy, table: Grants) -> list[Finding]:
+    """What is wrong with rules and promises on labels."""
+    return [
+        *broken_promises(policy, table),
+        *incomplete_promises(policy, table),
+        *stale_waivers(policy, table),
+        *loose_layers(policy, table),
+        *contract_findings(policy.host),
+    ]
+
+
+def action_findings(policy: Policy, compiled: Compiled, alike: Kinds | None = None) -> tuple[Matrix, list[Finding]]:
+    """Every action in every type, decided on the compiled kernel policy, and the promises on them that do not hold.
+
+    `alike` is `kinds_in(policy, compiled.kernel_policy)`.
+    """
     with Decisions(compiled.kernel_policy) as oracle:
-        matrix = policy_matrix(policy, oracle)
+        matrix = policy_matrix(policy, oracle, alike)
     return matrix, list(action_promises(policy, matrix))
 
 
@@ -62,9 +84,13 @@ def _prove_profile(profile: Mapping[str, Any], policy: SyscallPolicy, archs: tup
     prove_profile(policy, profile, archs)
 
 
-def artefact_faults(policy: Policy, table: Grants, compiled: Compiled) -> Iterator[str]:
-    """Every way in which an artefact is not what the source says; empty when all of them are."""
-    yield from disagreements(policy, table, Binary(compiled.kernel_policy))
+def artefact_faults(policy: Policy, compiled: Compiled, alike: Kinds | None = None) -> Iterator[str]:
+    """Every way in which an artefact is not what the source says; empty when all of them are.
+
+    `alike` is `kinds_in(policy, compiled.kernel_policy)`.
+    """
+    alike = alike or kinds_in(policy, compiled.kernel_policy)
+    yield from disagreements(policy, Binary(compiled.kernel_policy), alike)
     yield from contract_faults(policy, compiled)
     # Types that extend another often have the very same filter and profile: what was proven is not proven again.
     filters, profiles = Once(prove_filter), Once(_prove_profile)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from types import ModuleType
@@ -157,12 +157,36 @@ class Binary:
     @cached_property
     def allow(self) -> Vectors:
         """What is allowed while the booleans have their defaults, attributes expanded, constraints not applied."""
-        return self._expand("allow")
+        return self.vectors("allow")
 
     @cached_property
     def dontaudit(self) -> Vectors:
         """What is denied without a record, in the shape of `allow`."""
-        return self._expand("dontaudit")
+        return self.vectors("dontaudit")
+
+    def vectors(self, kind: str, among: Container[str] | None = None) -> Vectors:
+        """What rules of this kind say while the booleans have their defaults, for all types or between some of them.
+
+        `self` needs no care: a kernel policy holds it as one rule per type.
+        """
+        found: dict[tuple[str, str], dict[str, frozenset[str]]] = {}
+        few: dict[str, tuple[str, ...]] = {}
+
+        def members(name: str) -> tuple[str, ...]:
+            if name not in few:
+                few[name] = tuple(one for one in self._members(name) if among is None or one in among)
+            return few[name]
+
+        for rule in self.rules:
+            if rule.kind != kind or not rule.enabled:
+                continue
+            targets, tclass, perms = members(rule.target), rule.tclass, rule.perms
+            for source in members(rule.source):
+                for target in targets:
+                    vectors = found.setdefault((source, target), {})
+                    known = vectors.get(tclass)
+                    vectors[tclass] = perms if known is None else known | perms
+        return found
 
     @cached_property
     def extended(self) -> tuple[ExtendedRule, ...]:
@@ -303,20 +327,6 @@ class Binary:
         for source in sorted(self._members(str(rule.source))):
             for target in sorted(self._members(str(rule.target))):
                 yield source, target
-
-    def _expand(self, kind: str) -> Vectors:
-        """`self` needs no care: a kernel policy holds it as one rule per type."""
-        found: dict[tuple[str, str], dict[str, frozenset[str]]] = {}
-        for rule in self.rules:
-            if rule.kind != kind or not rule.enabled:
-                continue
-            targets, tclass, perms = self._members(rule.target), rule.tclass, rule.perms
-            for source in self._members(rule.source):
-                for target in targets:
-                    vectors = found.setdefault((source, target), {})
-                    known = vectors.get(tclass)
-                    vectors[tclass] = perms if known is None else known | perms
-        return found
 
     def _operands(self, expression: Any) -> Iterator[str | frozenset[str]]:
         subject = ""

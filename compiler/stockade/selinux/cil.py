@@ -51,6 +51,7 @@ class Writer:
         self.owners = frozenset(self.own.values())
         self._declared: set[str] = set()
         self._verbs_in: dict[int, tuple[list[str], int]] = {}
+        self.of_host = [rule for rule in self.host.rules if rule.origin is None]
         self._rules: dict[str, list[Rule]] = {}
         for rule in self.host.rules:
             for label in members(rule):
@@ -149,7 +150,7 @@ class Writer:
         return [*lines, ""]
 
     def _host_body(self) -> list[str]:
-        lines = self._statements(r for r in self.host.rules if r.origin is None)
+        lines = self._statements(self.of_host)
         lines += ["", *self._promises(), "", *self._transitions(), "", *self._constraints(), "", *self._labels()]
         return lines
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from stockade.model.classes import CLASSES
 from stockade.model.container import ContainerType
 from stockade.model.host import PROCESS_ROLE, Part, Rule
-from stockade.model.policy import Policy
-from stockade.selinux.attributes import Attributes, membership
-from stockade.selinux.cil import own_domains
+from stockade.selinux.attributes import membership
+from stockade.selinux.cil import Writer
 from stockade.selinux.text import by_permissions, comment
 
 
-def type_te(policy: Policy, container: ContainerType, attributes: Attributes, own: Iterable[Rule]) -> bytes:
+def type_te(container: ContainerType, writer: Writer) -> bytes:
     """`selinux.te`: what the type's domain may do, and what the host's may do to a domain that the module declares.
 
-    `own` are the rules of the domain, `attributes` those of the kernel policy. Sets are named as the host's policy
-    names them, never by members: the module knows no other container type, and does not grow with their number.
+    Sets are named as `writer` names them in the host's policy, never by members: the module knows no other container
+    type, and does not grow with their number.
     """
-    label = container.domain
-    declares = own_domains(policy).get(label) == container.name
+    label, attributes = container.domain, writer.attributes
+    declares = writer.own.get(label) == container.name
     body: list[str] = []
     types: set[str] = {label}
     sets = set(membership(attributes.members, label)) if declares else set()
@@ -40,18 +37,18 @@ def type_te(policy: Policy, container: ContainerType, attributes: Attributes, ow
         (sets if found in attributes.members else types).add(found)
         return found
 
-    for rule in own:
+    for rule in writer.rules_of(label):
         if rule.audit and rule.what.members(label):
             target = sorted({name(part) for part in rule.what.parts if part.itself or part.members})
             allow(rule, label, [*target, f"-{label}"] if rule.what.but_itself else target)
-    for rule in policy.host.rules if declares else ():
-        if rule.audit and rule.origin is None and any(label in part.members for part in rule.what.parts):
+    for rule in writer.of_host if declares else ():
+        if rule.audit and any(label in part.members for part in rule.what.parts):
             for actor in rule.who.parts:
                 if actor.members - {label}:
                     itself = rule.what.but_itself and label in actor.members
                     allow(rule, f"{{ {name(actor)} -{label} }}" if itself else name(actor), [label])
     lines = comment("#", container.at, container.why)
-    lines += [f"module {container.name.replace('-', '_')} {policy.host.version};", "", "require {"]
+    lines += [f"module {container.name.replace('-', '_')} {writer.host.version};", "", "require {"]
     lines += [f"  type {found};" for found in sorted(types - ({label} if declares else set()))]
     lines += [f"  attribute {found};" for found in sorted(sets)]
     for classes, _ in by_permissions(access):

@@ -32,9 +32,16 @@ class SyscallBuilder:
         self.groups = groups
         self.report = report
         self._built: dict[SyscallPolicy, SyscallPolicy] = {}
+        self._inherited: dict[tuple[int, Sockets, str, Position], tuple[Map | None, SyscallPolicy]] = {}
 
     def build(self, body: Map | None, sockets: Sockets, why: str, at: Position) -> SyscallPolicy:
         """The policy of one type; `why` and `at` are the type's own, for what is allowed by name alone."""
+        key = (id(body), sockets, why, at)  # a type that says nothing of its own here has the very body of its parent
+        if key not in self._inherited:
+            self._inherited[key] = body, self._policy(body, sockets, why, at)
+        return self._inherited[key][1]
+
+    def _policy(self, body: Map | None, sockets: Sockets, why: str, at: Position) -> SyscallPolicy:
         rules: dict[tuple[str, tuple[Condition, ...], Verdict], SyscallRule] = {}
         body = body if body is not None else Map(at)
         always = dict(self._allowed(body, at))
