@@ -142,6 +142,8 @@ NEEDS: dict[str, Callable[[ActionCase], ActionCase]] = {
     "write-the-hosts-disk": lambda a: _without(a, "NeedsDevice"),
     "exhaust-memory": lambda a: replace(a, ways=tuple(way * 0 for way in a.ways)),
     "make-user-namespace": lambda a: replace(a, ways=a.ways[1:]),
+    "use-a-leaked-descriptor": lambda a: _without(a, "NeedsAccess"),
+    "change-the-hosts-quotas": lambda a: replace(a, ways=a.ways[:1]),
     "enter-host-namespaces": lambda a: replace(a, ways=a.ways[:1]),
     "mount-file-system": lambda a: replace(a, ways=(*a.ways, a.ways[0][:1])),
 }

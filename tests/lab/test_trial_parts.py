@@ -12,7 +12,7 @@ from stockade.lab.host import HostRun, Task, TaskResult
 from stockade.lab.trial import programs
 from stockade.lab.trial.judge import Attempt, Outcome, TrialError, judge, outcomes
 from stockade.lab.trial.plan import HOST, Case, cases, specification
-from stockade.lab.trial.settings import ALL, FULL, NOTHING, Setting
+from stockade.lab.trial.settings import ALL, FULL, NOTHING, SECOND, Setting
 from stockade.model.action import ActionCase, Aim, Layer, Trial
 from stockade.model.position import Position
 
@@ -162,6 +162,16 @@ def test_a_disagreement_is_never_taken_for_agreement(
 def test_a_host_that_says_less_is_refused(told: HostRun, said: str) -> None:
     with pytest.raises(TrialError, match=said):
         outcomes(told, CASES[:1], ["a"])
+
+
+def test_what_was_not_tried_is_no_agreement() -> None:
+    """Nobody hands a descriptor over through containerd; a probe that tries nothing anywhere else is a problem."""
+    by_containerd = Case("t", SECOND)
+    tried = found_of("one=1", "one=0")
+    skipped = judge({**tried, (by_containerd, "a"): Outcome(())}, {"a": ACTION}, lambda *_: False)
+    assert (skipped.compared, skipped.mismatches, skipped.problems) == (1, (), ())
+    silent = judge({**tried, (CASES[0], "a"): Outcome(())}, {"a": ACTION}, lambda *_: False)
+    assert (silent.compared, silent.problems) == (0, ("`a` was not tried in t, full",))
 
 
 def test_an_action_that_nobody_tried_is_a_problem() -> None:

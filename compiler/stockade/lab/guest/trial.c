@@ -1,6 +1,8 @@
 /* Puts in place what the probes reach for on a host: settings, files, processes and what those hold, and the containers'
- * roots. Standard input says which, a word and its fields on each line; runs before the policy is enforced. */
+ * roots. Standard input says which, a word and its fields on each line; runs before the policy is enforced.
+ * As `host leaking FOLDER RUNTIME...` it starts a runtime that has a descriptor of this folder open. */
 #include "common.h"
+#include <linux/loop.h>
 #include <stddef.h>
 #include <sys/ipc.h>
 #include <sys/shm.h>
@@ -9,6 +11,7 @@
 
 #define SELINUX "/sys/fs/selinux"
 #define PROBE "/usr/lib/trial/probe"
+#define VOLUME "/usr/lib/trial/volume"
 static char facts[4096];
 static char here;
 
@@ -114,6 +117,31 @@ static void file(const char *path, const char *context)
     label_no_more();
 }
 
+static void folder(const char *path, const char *context)
+{
+    parents(path);
+    label("fscreate", context);
+    if (mkdir(path, 0755))
+        fail("mkdir %s", path);
+    label_no_more();
+}
+
+/* A file system on a block device, all of one label: tmpfs has no quotas in every kernel. */
+static void volume(const char *path, const char *context)
+{
+    char options[512];
+    struct bytes image = must_slurp(VOLUME);
+    snprintf(options, sizeof options, "context=\"%s\"", context);
+    parents(path);
+    write_file(path, image.data, image.length, 0600);
+    int backing = open(path, O_RDWR | O_CLOEXEC), device = open("/dev/loop0", O_RDWR | O_CLOEXEC);
+    if (backing < 0 || device < 0 || ioctl(device, LOOP_SET_FD, backing))
+        fail("attach %s", path);
+    if (unlink(path) || mkdir(path, 0755))
+        fail("mkdir %s", path);
+    must_mount("/dev/loop0", path, "ext4", 0, options);
+}
+
 /* A container's root, all of one label: the probes, once more with a group of its own, and the facts for them. */
 static void root(const char *path, const char *context)
 {
@@ -149,6 +177,10 @@ static void carry_out(char *line)
             printf("lacks %s: %s\n", word[1], strerror(errno));
     } else if (!strcmp(word[0], "file"))
         file(word[1], word[2]);
+    else if (!strcmp(word[0], "folder"))
+        folder(word[1], word[2]);
+    else if (!strcmp(word[0], "volume"))
+        volume(word[1], word[2]);
     else if (!strcmp(word[0], "process"))
         process(word[1], word[2], word[3]);
     else if (!strcmp(word[0], "root"))
@@ -159,8 +191,20 @@ static void carry_out(char *line)
     }
 }
 
-int main(void)
+/* As runc did up to 1.1.11: the folder is open by path alone, and nothing closes it when a program is executed. */
+static int leaking(const char *path, char **command)
 {
+    int leaked = open(path, O_PATH | O_DIRECTORY);
+    if (leaked < 0 || (leaked != 3 && dup2(leaked, 3) < 0))
+        fail("open %s", path);
+    execv(command[0], command);
+    fail("execute %s", command[0]);
+}
+
+int main(int count, char **arguments)
+{
+    if (count > 3 && !strcmp(arguments[1], "leaking"))
+        return leaking(arguments[2], arguments + 3);
     static const char *const kinds[] = {"uts", "pid", "net", "ipc"};
     char *plan = must_slurp("/proc/self/fd/0").data;
     tell("ADDRESS=%p\n", (void *)&here);

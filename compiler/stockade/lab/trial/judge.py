@@ -142,6 +142,11 @@ def judge(
     for (case, name), answer in outcomes.items():
         if name in untried or case.setting == NOTHING:
             continue
+        if not answer.attempts:
+            # What the host hands to a runtime does not get through containerd; anywhere else the probe had to try.
+            if not case.setting.containerd:
+                problems.append(f"`{name}` was not tried in {case.container}, {case.setting.name}")
+            continue
         compared += 1
         foreseen = predicted(name, case.container, case.without, case.setting.runtime)
         if answer.passed(actions[name]) != foreseen:

@@ -13,6 +13,7 @@ from stockade.lab.host import By, Extra, File, Task
 from stockade.lab.tree import Tree
 from stockade.lab.trial import programs
 from stockade.lab.trial.settings import FULL, Setting, stripped, whole
+from stockade.lab.trial.volume import volume
 from stockade.model.action import Layer, NeedsHostPath
 from stockade.model.container import Level
 from stockade.model.example import levels
@@ -50,6 +51,12 @@ FILES: tuple[tuple[str, str, str], ...] = (
 )
 """(path, label, level) of the files that probes reach for."""
 
+LEAKED = "/run/stockade/leaked"
+"""The folder of the host, with a program in it, of which the runtimes have a descriptor open."""
+
+VOLUME = "/run/stockade/volume"
+"""Where a file system is mounted that has quotas."""
+
 PROCESSES: tuple[tuple[str, str, str, str], ...] = (
     ("RUNTIME", "runtime_t", "s0", "key shm @stockade-shim"),
     ("API", "api_t", "s0", "/run/api.sock,system_u:object_r:api_socket_t:s0"),
@@ -78,10 +85,11 @@ class Case:
 
 
 def addition() -> Extra:
-    """What the host's image needs besides: the two programs of a trial."""
+    """What the host's image needs besides: the two programs of a trial, and a file system to mount."""
     tree = Tree()
     tree.file("usr/lib/trial/host", programs.host(), 0o755)
     tree.file("usr/lib/trial/probe", programs.probe(), 0o755)
+    tree.file("usr/lib/trial/volume", volume())
     return Extra(tree)
 
 
@@ -97,7 +105,8 @@ def _command(case: Case) -> tuple[str, ...]:
     if case.setting.containerd:
         command = ("/usr/bin/ctr", "run", "--rm", "--runc-binary", runtime)
         return (*command, "--config", f"{folder}/config.json", case.name)
-    return (runtime, "run", "--bundle", folder, case.name)
+    leaking = ("/usr/lib/trial/host", "leaking", LEAKED)
+    return (*leaking, runtime, "run", "--preserve-fds", "1", "--bundle", folder, case.name)
 
 
 def files(bundle: Bundle, known: Catalogue, cases: Sequence[Case], tried: Iterable[str] = ()) -> list[File]:
@@ -111,6 +120,9 @@ def _plan(bundle: Bundle, known: Catalogue, cases: Sequence[Case]) -> Iterator[t
         yield "setting", path, value
     for path, label, level in FILES:
         yield "file", path, f"system_u:object_r:{label}:{level}"
+    yield "folder", LEAKED, "system_u:object_r:os_t:s0"
+    yield "file", f"{LEAKED}/program", "system_u:object_r:os_t:s0"
+    yield "volume", VOLUME, "system_u:object_r:state_t:s0"
     for name, label, level, holds in PROCESSES:
         yield "process", name, f"system_u:system_r:{label}:{level}", holds
     for container in sorted({case.container for case in cases}):

@@ -1,10 +1,12 @@
 /* Probes of files and processes of the host and of neighbours. Processes are those the host has put there for it. */
 #include "probe.h"
 #include <linux/kcmp.h>
+#include <linux/quota.h>
 #include <signal.h>
 #include <sys/ipc.h>
 #include <sys/ptrace.h>
 #include <sys/shm.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 
 static void reads(const char *path) { opens("open", shown(path), O_RDONLY); }
@@ -63,6 +65,36 @@ static void share_the_hosts_memory(void) {
     did("shmat", place == (void *)-1 ? -1 : 0);
 }
 
+/* Nothing is tried where nobody handed the descriptor over; where SELinux took it away there is another in its place. */
+static void use_a_leaked_descriptor(void) {
+    if (fcntl(3, F_GETFD) < 0) return;
+    at("openat");
+    int file = openat(3, "program", O_WRONLY | O_CLOEXEC);
+    did("openat", file);
+}
+
+static void change_the_hosts_quotas(void) {
+    struct if_dqblk none = {0};
+    int command = QCMD(Q_SETQUOTA, USRQUOTA);
+    at("open");
+    int volume = open(shown("/run/stockade/volume"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (volume < 0)
+        did("open", -1);
+    else
+        TRIES("quotactl_fd", syscall(SYS_quotactl_fd, volume, command, 0, &none));
+    for (int by = 0; by < 2; by++) {
+        const char *step = by ? "mknodat" : "mknod";
+        at(step);
+        long made = by ? syscall(SYS_mknodat, AT_FDCWD, "/dev/tried", S_IFBLK | 0600, makedev(7, 0))
+                       : syscall(SYS_mknod, "/dev/tried", S_IFBLK | 0600, makedev(7, 0));
+        if (made < 0)
+            did(step, -1);
+        else
+            TRIES("quotactl", syscall(SYS_quotactl, command, "/dev/tried", 0, &none));
+        unlink("/dev/tried");
+    }
+}
+
 const struct probe HOST[] = {
     {"change-image-layers", change_image_layers},
     {"read-the-settings", read_the_settings},
@@ -81,5 +113,7 @@ const struct probe HOST[] = {
     {"signal-the-runtime", signal_the_runtime},
     {"signal-a-neighbour", signal_a_neighbour},
     {"share-the-hosts-memory", share_the_hosts_memory},
+    {"use-a-leaked-descriptor", use_a_leaked_descriptor},
+    {"change-the-hosts-quotas", change_the_hosts_quotas},
     {0, 0},
 };
