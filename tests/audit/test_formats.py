@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from html import escape
+from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from pydantic import ValidationError
 from sarif_kit.validate import validation_errors
 from stockade.audit.facts.fact import Fact, Facts
 from stockade.audit.judge import judge
+from stockade.audit.report.html import html
 from stockade.audit.report.junit import junit
 from stockade.audit.report.model import Report, Status
 from stockade.audit.report.openreports import openreports
@@ -140,6 +143,38 @@ def test_metrics(said: Report) -> None:
     assert rules == {one.rule: str(one.status) for one in said.results}
     counts = {sample.labels["status"]: sample.value for sample in families["stockade_audit_rules"]}
     assert counts == {str(status): said.count(status) for status in Status}
+
+
+class Page(HTMLParser):
+    """The rules that a page tells of, by section, and the tags it is made of."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.sections: dict[str, list[str]] = {}
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        name = dict(attrs).get("id") or ""
+        if tag == "section":
+            self.sections[name] = []
+        elif tag == "details" and name:
+            list(self.sections.values())[-1].append(name.removeprefix("rule-"))
+
+
+def test_a_page(said: Report) -> None:
+    text = html(said)
+    page = Page(text)
+    told = {rule: section for section, rules in page.sections.items() for rule in rules}
+    assert told == {one.rule: str(one.status) for one in said.results}
+    assert sum(map(len, page.sections.values())) == len(said.results)
+    assert not page.tags & {"script", "img", "iframe", "tag"} and "http-equiv" in text and "\x1b" not in text
+    for one in said.results:
+        if one.status is Status.FAIL:
+            assert one.digest in text and escape(one.remediation, quote=False) in text
+    answer = {0: "all of it holds", 1: "not all of it holds", 3: "could be decided"}[said.answer]
+    assert answer in text and html(said) == text
 
 
 def closed(required: str, **properties: Any) -> dict[str, Any]:

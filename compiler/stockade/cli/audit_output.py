@@ -14,7 +14,7 @@ from stockade.cli.output import Stop, message, printable
 if TYPE_CHECKING:
     from stockade.audit.report.model import Report
 
-FORMATS: Final = ("text", "json", "junit", "sarif", "oscal", "prometheus", "openreports")
+FORMATS: Final = ("text", "json", "junit", "sarif", "oscal", "html", "prometheus", "openreports")
 """Each but text and json is a module of `stockade.audit.report`, with a function of the same name."""
 
 _STYLES: Final = {
