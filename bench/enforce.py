@@ -80,11 +80,15 @@ def main() -> int:
     bare = str(shutil.which("runc"))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        # In memory, where containerd has the bundles and the state of its containers.
+        memory = folder / "memory"
+        memory.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "stockade-bench", memory], check=True)
+        stack.callback(subprocess.run, ["umount", "-l", memory], check=True)
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "compiler")}
         build = [*stockade("build"), str(ROOT / "policy"), "-o", str(folder / "compiled")]
         subprocess.run(build, check=True, stdout=subprocess.DEVNULL, env=environment)
-        (folder / "site").mkdir()
-        site = installed(folder / "site", folder / "compiled", "runc")
+        site = installed(memory, folder / "compiled", "runc")
         held = [decision(site.bundle, options.rounds * 25)]
         spec = runnable("true")
         del (

@@ -199,7 +199,11 @@ REFUSED: list[tuple[str, Change]] = [
         lambda s: s["mounts"].append({"destination": "/x", "type": "ext4", "source": "/dev/sda1"}),
     ),
     ("no-foreign-file-systems", lambda s: s["mounts"].append({"destination": "/x", "type": "proc", "source": "proc"})),
-    ("no-foreign-file-systems", lambda s: s["mounts"].append({"destination": "/proc/sys", "type": "tmpfs"})),
+    *(
+        ("no-foreign-file-systems", lambda s, p=place: s["mounts"].append({"destination": p, "type": "tmpfs"}))
+        for place in ("/proc/sys", "/proc", "/sys/", "/dev/../sys")
+    ),
+    ("no-host-paths", lambda s: s["annotations"].update({"io.kubernetes.cri.sandbox-uid": "6a31"})),
     ("well-formed", lambda s: s["mounts"].append({"destination": "/", "type": "tmpfs"})),
     ("no-privileged-containers", lambda s: s["linux"]["resources"]["devices"].append({"allow": True, "access": "rwm"})),
     (
@@ -248,6 +252,27 @@ def test_what_would_break_a_promise_is_refused_by_its_name(promise: str, change:
     with pytest.raises(Refused) as refused:
         apply(spec, profile, host)
     assert promise in {found for found, _ in refused.value.reasons}, refused.value.reasons
+
+
+def test_a_pod_s_own_folder_is_told_from_another_s(web: Profile) -> None:
+    spec = pod()
+    spec["annotations"]["io.kubernetes.cri.sandbox-uid"] = "5d8f"
+    assert apply(spec, web, HOST)["mounts"]
+    spec["mounts"][6]["source"] = "/var/lib/kubelet/pods/5d8f/../5d8f0/volumes/kubernetes.io~secret/keys"
+    with pytest.raises(Refused, match=r"is of another pod than 5d8f, is mounted at /etc/hosts"):
+        apply(spec, web, HOST)
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(1, "the device /dev/n0 (b 7:0)"), (100, "100 devices: /dev/n0 (b 7:0), ")]
+)
+def test_many_devices_are_refused_in_one_line(count: int, said: str, web: Profile) -> None:
+    spec = pod()
+    spec["linux"]["devices"] = [{"path": f"/dev/n{at}", "type": "b", "major": 7, "minor": at} for at in range(count)]
+    with pytest.raises(Refused) as refused:
+        apply(spec, web, HOST)
+    ((promise, why),) = refused.value.reasons
+    assert promise == "no-foreign-devices" and why.startswith(said) and len(why) < 200
 
 
 def test_all_reasons_are_given_at_once(web: Profile) -> None:

@@ -23,6 +23,10 @@ _STANDARD = frozenset(
 _SHARES = ((2, 262144), (1, 10000))  # the range of cpu.shares, and the range of cpu.weight that runtimes map it to
 
 
+_MOST = 4
+"""Devices that a refusal names."""
+
+
 def clamp_resources(asked: Json, profile: Profile, host: Host, *, update: bool = False) -> Json:
     """`linux.resources` with no limit above the type's; raises Refused.
 
@@ -74,9 +78,10 @@ def clamp_devices(resources: Json, profile: Profile, reasons: Reasons) -> list[J
 
 
 def foreign_devices(linux: Json, profile: Profile, reasons: Reasons) -> None:
-    """Note every device node that the type does not list."""
+    """Note the device nodes that the type does not list: each by name, or where there are many the first of them."""
     if profile.all_devices:
         return
+    found = []
     rules = listing(profile.resources, "devices", dict)
     for node in listing(linux, "devices", dict, "linux."):
         kind, major, minor = text(node, "type"), number(node, "major"), number(node, "minor")
@@ -88,7 +93,11 @@ def foreign_devices(linux: Json, profile: Profile, reasons: Reasons) -> None:
             and rule.get("minor") in (None, minor)
             for rule in rules
         ):
-            reasons.add(NO_FOREIGN_DEVICE, f"the device {text(node, 'path')} ({kind} {major}:{minor})")
+            found.append(f"{text(node, 'path')} ({kind} {major}:{minor})")
+    if len(found) > _MOST:
+        reasons.add(NO_FOREIGN_DEVICE, f"{len(found)} devices: {', '.join(found[:_MOST])} and more")
+    elif found:
+        reasons.add(NO_FOREIGN_DEVICE, f"the device{'s' if len(found) > 1 else ''} {', '.join(found)}")
 
 
 def _every(rule: Json) -> bool:

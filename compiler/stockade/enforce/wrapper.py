@@ -12,7 +12,15 @@ from stockade.enforce import config, record
 from stockade.enforce.arguments import HANDED_ON, OPTIONS, Call
 from stockade.enforce.core import Host, Profile, Refused, apply, apply_process, clamp_resources, process_label
 from stockade.enforce.pinned import read_profile
-from stockade.enforce.refusal import CONFINED, NO_FOREIGN_LABEL, NO_PRIVILEGE, WELL_FORMED, Reasons, refuse
+from stockade.enforce.refusal import (
+    CONFINED,
+    NO_FOREIGN_LABEL,
+    NO_HOST_NAMESPACE,
+    NO_PRIVILEGE,
+    WELL_FORMED,
+    Reasons,
+    refuse,
+)
 from stockade.enforce.update import resources_of
 
 TYPE_CHECKING = False
@@ -212,14 +220,25 @@ def _joined(spaces: list[Any]) -> list[tuple[str, bool]]:
     for entry in spaces:
         if type(entry) is not dict or type(entry.get("path")) is not str or not entry["path"]:
             continue
-        kind = str(entry.get("type"))
+        path, kind = entry["path"], str(entry.get("type"))
         try:
-            wanted = os.stat(entry["path"])
-            own = [os.stat(f"/proc/{who}/ns/{_KINDS.get(kind, kind)}") for who in ("self", "1")]
-        except OSError as error:
-            raise refuse(WELL_FORMED, f"the {kind} namespace {entry['path']}: {error.strerror}") from None
-        found.append((entry["path"], (wanted.st_dev, wanted.st_ino) in [(o.st_dev, o.st_ino) for o in own]))
+            wanted = os.stat(path)
+        except (OSError, ValueError) as error:
+            raise refuse(
+                WELL_FORMED, f"the {kind} namespace {path}: {getattr(error, 'strerror', None) or error}"
+            ) from None
+        found.append((path, any(_is_of(who, kind, wanted, path) for who in ("self", "1"))))
     return found
+
+
+def _is_of(who: str, kind: str, wanted: os.stat_result, path: str) -> bool:
+    """Whether a namespace is that of a process of the host. Raises Refused where that cannot be seen."""
+    own = f"/proc/{who}/ns/{_KINDS.get(kind, kind)}"
+    try:
+        return os.path.samestat(wanted, os.stat(own))
+    except OSError as error:
+        why = f"it joins the {kind} namespace {path}, which may be the host's: {own}: {error.strerror}"
+        raise refuse(NO_HOST_NAMESPACE, why) from None
 
 
 def _refuse(reasons: list[tuple[str, str]], call: Call | None, given: list[str], settings: Settings) -> int:
