@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -122,15 +123,17 @@ def test_a_guest_that_takes_too_long_is_stopped_and_leaves_nothing(tmp_path: Pat
         drop.own(path)
     for parent in tmp_path.parents[:2]:
         parent.chmod(parent.stat().st_mode | 0o011)
-    ran = uml.run(found, work, drop, initrd=initrd, disks=[], timeout=0.9)
-    assert ran.status is None and 0.9 <= ran.seconds < 3
+    ran = uml.run(found, work, drop, initrd=initrd, disks=[], timeout=2)
+    assert ran.status is None and 2 <= ran.seconds < 15
     assert "Checking" in ran.console
     owners = {path.stat().st_uid for path in work.rglob("*")}
     assert owners == {os.geteuid() if drop.uid is None else drop.uid}
-    with pytest.raises(BootFailed, match=r"stopped after 0\.9 s"):
-        judge(ran, DEFAULT, 0, 0.9)
-    left = [at.name for at in Path("/proc").glob("[0-9]*") if str(work) in _command(at)]
-    assert left == []
+    with pytest.raises(BootFailed, match="stopped after 2 s"):
+        judge(ran, DEFAULT, 0, 2)
+    until = time.monotonic() + 20  # those that the signal met while the kernel was at work for them
+    while left := [at.name for at in Path("/proc").glob("[0-9]*") if str(work) in _command(at)]:
+        assert time.monotonic() < until, left
+        time.sleep(0.05)
 
 
 def _command(process: Path) -> str:

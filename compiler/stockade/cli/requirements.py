@@ -162,7 +162,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
         probes.file("usr/include/linux/sched.h"),
         "linux-libc-dev",
     ),
-    Requirement("runc", (_TEST, _LAB, _ENFORCE), "runs containers", probes.program("runc"), "runc"),
+    Requirement("runc", (_TEST, _ENFORCE), "runs containers", probes.program("runc"), "runc"),
     Requirement("crun", (_TEST, _ENFORCE), "runs containers, second opinion", probes.program("crun"), "crun"),
     Requirement("containerd", (_ENFORCE,), "asks for containers", probes.program("containerd"), "containerd"),
 )

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import pty
 import re
 import shutil
 import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from stockade.lab import elf
-from stockade.lab.host import HostFailed, Image, build, extras, run
+from stockade.lab.host import HostFailed, Image, build, cache, extras, run
 from stockade.lab.host import image as image_module
 from stockade.lab.host import verity as dm
 from stockade.lab.host.image import PROGRAMS
@@ -24,26 +31,94 @@ from .conftest import tool
 IDLE = (tool("label", "read", "/proc/self/attr/current"),)
 
 
-def test_a_clean_build_elsewhere_has_the_same_root_hash(
-    image: Image, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    chosen = packages()
-    names = {stored(package): package for package in chosen}
-    lock = next(iter(names)).parent / "trixie-containerd-crun-runc.json"
-    elsewhere = tmp_path / "another/cache"
-    place = elsewhere / "stockade/lab/packages"
+@dataclass(frozen=True)
+class Built:
+    """What two builds of one image at the same time left: their answers, and what each said besides."""
+
+    cache: Path
+    answers: tuple[dict[str, object], dict[str, object]]
+    on_terminal: str
+    on_pipe: str
+
+    @property
+    def image(self) -> Image:
+        """The image, as the first answer says it."""
+        answer = self.answers[0]
+        seal = dm.Verity(int(str(answer["blocks"])), str(answer["rootHash"]))
+        return Image(Path(str(answer["folder"])), seal, 0)
+
+
+@pytest.fixture(scope="module")
+def elsewhere(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Two `lab build` at once, from a copy of the bundle into a clean cache; one of them on a terminal."""
+    top = tmp_path_factory.mktemp("elsewhere")
+    place = top / "another/cache/stockade/lab/packages"
     place.mkdir(parents=True)
-    for path in (*names, lock):
+    for path in (*map(stored, packages()), stored(packages()[0]).parent / "trixie-containerd-crun-runc.json"):
         (place / path.name).symlink_to(path)
-    copy = tmp_path / "bundle of another name"
+    copy = top / "bundle of another name"
     shutil.copytree(bundle, copy)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(elsewhere))
-    again = build(copy)
+    command = [sys.executable, "-m", "stockade.cli.main", "lab", "build", str(copy), "--format", "json"]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(top / "another/cache"), "TERM": "xterm", "COLUMNS": "100"}
+    reader, terminal = pty.openpty()
+    seen = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=terminal)
+    piped = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    os.close(terminal)
+    said = b""
+    with suppress(OSError):  # EIO: nobody has the terminal any more
+        while part := os.read(reader, 65536):
+            said += part
+    os.close(reader)
+    first, (second, quiet) = seen.communicate()[0], piped.communicate()
+    assert (seen.returncode, piped.returncode) == (0, 0), said + quiet
+    return Built(top / "another/cache", (json.loads(first), json.loads(second)), said.decode(), quiet.decode())
+
+
+def test_a_clean_build_elsewhere_has_the_same_root_hash(image: Image, elsewhere: Built) -> None:
+    again = elsewhere.image
     assert again.folder != image.folder
     assert again.seal == image.seal
     assert again.inventory() == image.inventory()
     assert again.root.read_bytes() == image.root.read_bytes()
     assert again.initramfs.read_bytes() == image.initramfs.read_bytes()
+
+
+def test_two_builds_at_once_make_one_image(elsewhere: Built) -> None:
+    """Whoever comes second waits and takes what is there; nothing unfinished and no lock stays."""
+    first, second = elsewhere.answers
+    assert {**first, "cached": None} == {**second, "cached": None}
+    assert list((elsewhere.cache / "stockade/lab/images").iterdir()) == [elsewhere.image.folder]
+    assert sorted(path.name for path in elsewhere.image.folder.iterdir()) == [
+        "image.json",
+        "initramfs.cpio",
+        "root.img",
+    ]
+    assert not list(elsewhere.cache.rglob(".*"))
+
+
+def test_a_terminal_sees_how_far_it_is_and_a_pipe_nothing(elsewhere: Built) -> None:
+    assert "guest image" in elsewhere.on_terminal
+    assert elsewhere.on_pipe == ""
+
+
+def test_one_at_a_time_makes_a_folder(tmp_path: Path) -> None:
+    """While one makes it the others wait; one that fails leaves nothing, and the next makes it."""
+    made: list[str] = []
+
+    def make(work: Path) -> None:
+        made.append("begun")
+        (work / "half").touch()
+        time.sleep(0.2)
+        if len(made) == 1:
+            raise ValueError("the first fails")
+        made.append("ended")
+
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(cache.once, tmp_path / "folder", make) for _ in range(3)]
+    failed = [one.exception() for one in asked if one.exception()]
+    assert [str(error) for error in failed] == ["the first fails"]
+    assert made == ["begun", "begun", "ended"]
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 def test_an_image_is_made_anew_only_when_something_in_it_changes(

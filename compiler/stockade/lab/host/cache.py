@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -38,24 +40,42 @@ def publish(path: Path, data: bytes) -> None:
 def once(path: Path, make: Callable[[Path], None]) -> Path:
     """The folder `path`: as it stands, or filled by `make` beside its place and then renamed.
 
-    Two who make the same one at the same time do not disturb each other: the first to finish is kept.
+    Who asks while another makes it waits for that one.
     """
-    if path.is_dir():
-        os.utime(path)
-        return path
+    if not path.is_dir():
+        with alone(path):
+            if not path.is_dir():
+                _fill(path, make)
+    os.utime(path)
+    return path
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Wait until nobody else makes `path`, which ends with whoever does, and keep others waiting meanwhile."""
+    place = path.with_name(f".lock-{path.name}")
+    while True:
+        handle = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            break
+        os.close(handle)  # another had it, and has removed it
+    try:
+        yield
+    finally:
+        place.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _fill(path: Path, make: Callable[[Path], None]) -> None:
     _sweep(path.parent)
     work = Path(tempfile.mkdtemp(prefix=".new-", dir=path.parent))
     try:
         work.chmod(0o755)
         make(work)
-        try:
-            work.rename(path)
-        except OSError:
-            if not path.is_dir():
-                raise
+        work.rename(path)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return path
 
 
 def keep_newest(parent: Path, count: int) -> None:

@@ -47,16 +47,23 @@ def packages(
     again. LabMissing without apt, keyring or mirror; PackageError when apt fails.
     """
     lock = cache.folder("packages") / f"{SUITE}-{'-'.join(sorted(wanted))}.json"
-    if not refresh and lock.is_file():
-        try:
-            chosen = tuple(Package(**row) for row in json.loads(lock.read_text(encoding="utf-8")))
-        except (ValueError, TypeError):
-            chosen = ()
-        if chosen and all(stored(package).is_file() for package in chosen):
+    if not refresh and (chosen := _chosen(lock)):
+        return chosen
+    with cache.alone(lock):
+        if not refresh and (chosen := _chosen(lock)):  # another has fetched them meanwhile
             return chosen
-    chosen = _fetch(mirror or machine_mirror(), wanted)
-    cache.publish(lock, json.dumps([asdict(package) for package in chosen], indent=1).encode() + b"\n")
+        chosen = _fetch(mirror or machine_mirror(), wanted)
+        cache.publish(lock, json.dumps([asdict(package) for package in chosen], indent=1).encode() + b"\n")
     return chosen
+
+
+def _chosen(lock: Path) -> tuple[Package, ...]:
+    """The packages that were chosen before; none where that cannot be read, or a file of theirs is gone."""
+    try:
+        chosen = tuple(Package(**row) for row in json.loads(lock.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return ()
+    return chosen if all(stored(package).is_file() for package in chosen) else ()
 
 
 def stored(package: Package) -> Path:
