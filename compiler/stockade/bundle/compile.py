@@ -70,12 +70,12 @@ def compile_policy(policy: Policy, jobs: int = 2, policy_version: int = POLICY_V
         modules = {container.name: _module(pool, packages, container, writer) for container in types}
         filter_of, profile_of = Once(compile_filter), Once(to_oci)
         filters = {
-            (container.name, arch): filter_of(container.syscalls, arch)
+            (container.name, arch): filter_of(container.answered, arch)
             for container in types
             for arch in container.architectures
         }
         profiles = {
-            container.name: profile_of(container.syscalls, container.architectures, container.listener)
+            container.name: profile_of(container.answered, container.architectures, container.listener)
             for container in types
         }
         specs = {container.name: to_runtime_spec(container) for container in types}

@@ -71,19 +71,29 @@ class Entry(_Value):
 class Manifest(_Value):
     """What a bundle was compiled from, and its files sorted by path.
 
-    `source` and `compiler` are the SHA-256 of the policy and of the compiler, in hexadecimal. Raises BundleError where
-    a member has the wrong shape, where a path could leave the bundle, or where two paths cannot both be files.
+    `source` and `compiler` are the SHA-256 of the policy and of the compiler, in hexadecimal, `complaining` the
+    container types that SELinux and seccomp do not hold, sorted; the file speaks of them only where there are any.
+    Raises BundleError where a member has the wrong shape, where a path could leave the bundle, or where two paths
+    cannot both be files.
     """
 
-    __slots__ = ("compiler", "entries", "policy_name", "policy_version", "source")
+    __slots__ = ("compiler", "complaining", "entries", "policy_name", "policy_version", "source")
     compiler: str
+    complaining: tuple[str, ...]
     entries: tuple[Entry, ...]
     policy_name: str
     policy_version: str
     source: str
 
     def __init__(
-        self, *, policy_name: str, policy_version: str, source: str, compiler: str, entries: Iterable[Entry]
+        self,
+        *,
+        policy_name: str,
+        policy_version: str,
+        source: str,
+        compiler: str,
+        entries: Iterable[Entry],
+        complaining: Iterable[str] = (),
     ) -> None:
         for name, value in (("policy name", policy_name), ("policy version", policy_version)):
             if not isinstance(value, str) or not value.strip() or not value.isprintable():
@@ -99,12 +109,13 @@ class Manifest(_Value):
             ("source", source),
             ("compiler", compiler),
             ("entries", ordered),
+            ("complaining", tuple(sorted(complaining))),
         ):
             object.__setattr__(self, name, member)
 
     def to_json(self) -> bytes:
         """The canonical spelling: keys sorted, two spaces, ASCII, one newline at the end."""
-        document = {
+        document: dict[str, Any] = {
             "schema": SCHEMA,
             "policy": {"name": self.policy_name, "version": self.policy_version},
             "source": self.source,
@@ -114,6 +125,8 @@ class Manifest(_Value):
                 for entry in self.entries
             ],
         }
+        if self.complaining:
+            document["complaining"] = list(self.complaining)
         return json.dumps(document, indent=2, sort_keys=True).encode("ascii") + b"\n"
 
     @classmethod
@@ -123,12 +136,17 @@ class Manifest(_Value):
             document = json.loads(content.decode("utf-8"))
         except (ValueError, RecursionError) as error:
             raise BundleError(NAME, f"not JSON: {error}") from error
-        top = _keys(document, "", ("schema", "policy", "source", "compiler", "files"))
+        spoken = isinstance(document, dict) and "complaining" in document
+        names = ("schema", "policy", "source", "compiler", "files", *(("complaining",) if spoken else ()))
+        top = _keys(document, "", names)
         if top["schema"] != SCHEMA:
             raise BundleError(NAME, f"schema is {top['schema']!r}, this program reads {SCHEMA!r}")
         policy = _keys(top["policy"], "policy", ("name", "version"))
         if not isinstance(top["files"], list):
             raise BundleError(NAME, "files is not an array")
+        complaining = top["complaining"] if spoken else []
+        if not isinstance(complaining, list) or not all(isinstance(name, str) for name in complaining):
+            raise BundleError(NAME, "complaining is not an array of names")
         entries = []
         for index, item in enumerate(top["files"]):
             file = _keys(item, f"files[{index}]", ("path", "sha256", "size", "mediaType"))
@@ -143,6 +161,7 @@ class Manifest(_Value):
             source=top["source"],
             compiler=top["compiler"],
             entries=entries,
+            complaining=complaining,
         )
         # This also refuses a key that is there twice.
         if manifest.to_json() != content:

@@ -44,6 +44,12 @@ class Statements:
 def summary(container: ContainerType, statements: Statements, explained: Explain = explain) -> bytes:
     """`summary.md`: the layers one by one, each grant with its reason. `explained` is `explain`, or remembers it."""
     lines = [f"# {container.name}", "", container.why, ""]
+    if container.complains:
+        lines += [
+            "**It complains.** What SELinux and seccomp would refuse is written to the log, and passes; the other",
+            "layers hold. What follows is what it is held to once it no longer does.",
+            "",
+        ]
     if container.extends:
         lines += [f"Narrows `{container.extends}`.", ""]
         lines += [f"- wider in `{key}`: {why}" for key, why in sorted(container.widens.items())]

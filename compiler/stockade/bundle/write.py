@@ -42,6 +42,7 @@ def write(
     policy_version: str,
     source_digest: str,
     compiler_digest: str,
+    complaining: Iterable[str] = (),
 ) -> Manifest:
     """Puts a bundle at `directory` in one step and returns its manifest; digests are SHA-256 in hexadecimal.
 
@@ -54,6 +55,7 @@ def write(
         policy_version=policy_version,
         source=source_digest,
         compiler=compiler_digest,
+        complaining=complaining,
         entries=[
             Entry(
                 path=file.path,

@@ -11,7 +11,7 @@ import click
 from stockade.bundle.manifest import BundleError, Manifest
 from stockade.bundle.read import read, verify
 from stockade.cli.output import Answer, Stop, format_option, json_document, message, table, text
-from stockade.cli.policy import Proven, compiler_digest, find_policy, policy_version_option, prove
+from stockade.cli.policy import Proven, compiler_digest, complain_option, find_policy, policy_version_option, prove
 from stockade.source.files import digest, read_files
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 )
 @click.option("--jobs", type=click.IntRange(1, 64), default=os.cpu_count() or 1, help="How many programs run at once.")
 @policy_version_option
+@complain_option
 @click.option("--force", is_flag=True, help="Compile and prove even where nothing has changed.")
 @format_option
 def command(
@@ -44,6 +45,7 @@ def command(
     target: str,
     jobs: int,
     policy_version: int | None,
+    complain: bool,
     force: bool,
     form: str,
 ) -> int:
@@ -64,10 +66,10 @@ def command(
     source = digest(files, *options(types, policy_version, target))
     compiler = compiler_digest()
     manifest = None if force else _standing(output, source, compiler)
-    if manifest is not None:
+    if manifest is not None and (complain or not manifest.complaining):
         _report(manifest, output, None, form)
         return Answer.YES
-    proven = prove(folder, files, jobs, form, policy_version)
+    proven = prove(folder, files, jobs, form, policy_version, complain)
     for name in types:
         if name not in proven.policy.containers:
             raise Stop(f"no container type `{name}`; there are {', '.join(proven.policy.containers)}", Answer.USAGE)
@@ -84,6 +86,7 @@ def command(
             policy_version=proven.policy.host.version,
             source_digest=source,
             compiler_digest=compiler,
+            complaining=proven.suspended,
         )
     except BundleError as error:
         raise Stop(str(error)) from error
@@ -142,12 +145,15 @@ def _report(manifest: Manifest, output: Path, proven: Proven | None, form: str) 
                 "changed": proven is not None,
                 "policy": {"name": manifest.policy_name, "version": manifest.policy_version},
                 "source": manifest.source,
+                "complaining": list(manifest.complaining),
                 "files": [{"path": e.path, "sha256": e.sha256, "size": e.size} for e in manifest.entries],
             }
         )
         return
     name = f"{manifest.policy_name} {manifest.policy_version}"
     if proven is None:
+        for type_ in manifest.complaining:
+            message(f"`{type_}` COMPLAINS: what SELinux and seccomp would refuse is logged, and passes")
         text(f"{output} is up to date: {name}, {len(manifest.entries)} files, {size} bytes")
         return
     from stockade.bundle.summary import always_allowed

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from stockade.cli.output import Answer, format_option, json_document, text
-from stockade.cli.policy import find_policy, policy_version_option, prove
+from stockade.cli.policy import complain_option, find_policy, policy_version_option, prove
 from stockade.source.files import read_files
 
 
@@ -22,6 +22,7 @@ from stockade.source.files import read_files
 @click.option("--objects", help="With --mutate, of CIL: the attribute of what they are tried on.")
 @click.option("--verbs", help="With --mutate, of CIL: the class map whose permissions are tried.")
 @policy_version_option
+@complain_option
 @format_option
 def command(
     policy: Path | None,
@@ -33,6 +34,7 @@ def command(
     objects: str | None,
     verbs: str | None,
     policy_version: int | None,
+    complain: bool,
     form: str,
 ) -> int:
     """Compile a policy and prove it, without writing anything but the guards that --derive asks for.
@@ -68,7 +70,7 @@ def command(
             files = _mutate.derive(folder, files, form)
         if mutate:
             return _mutate.mutate(folder, files, exact, form)
-    proven = prove(folder, files, jobs, form, policy_version)
+    proven = prove(folder, files, jobs, form, policy_version, complain)
     held = proven.policy
     if form == "json":
         json_document(
@@ -77,6 +79,7 @@ def command(
                 "policy": {"name": held.host.name, "version": held.host.version},
                 "containers": list(held.containers),
                 "promises": list(held.promises),
+                "complaining": {name: list(promises) for name, promises in proven.suspended.items()},
                 "findings": [],
             }
         )

@@ -136,7 +136,7 @@ def _write(folder: Path, files: list[SourceFile], changes: Changes, form: str) -
         after = edited(files, changes)
     except ValueError as error:
         raise Stop(str(error), Answer.NO) from None
-    prove(folder, after, os.cpu_count() or 1, form)
+    prove(folder, after, os.cpu_count() or 1, form, complain=True)  # learning is what a type complains for
     for name, data in differences(files, after).items():
         path = folder / name
         beside = path.with_name(f".{path.name}.new")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from stockade.cli.output import Answer, Stop, json_document, message
 
 if TYPE_CHECKING:
     from stockade.bundle.compile import Compiled
+    from stockade.model.container import ContainerType
     from stockade.model.finding import Finding
     from stockade.model.policy import Policy
     from stockade.source.files import SourceFile
@@ -66,22 +67,40 @@ def compiler_digest() -> str:
     return total.hexdigest()
 
 
+complain_option = click.option(
+    "--complain", is_flag=True, help="Accept types with `mode: complain`, which SELinux and seccomp do not hold."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """A policy that holds, and what it compiled to."""
+    """A policy that holds, and what it compiled to.
+
+    `suspended` has the types that complain, and the promises that do not hold of each as long as it does.
+    """
 
     policy: Policy
     compiled: Compiled
+    suspended: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def prove(folder: Path, files: list[SourceFile], jobs: int, form: str, policy_version: int | None = None) -> Proven:
+def prove(
+    folder: Path,
+    files: list[SourceFile],
+    jobs: int,
+    form: str,
+    policy_version: int | None = None,
+    complain: bool = False,
+) -> Proven:
     """Load, compile and prove a policy. Where it does not hold, say all that is wrong and end the command.
 
-    `policy_version` is the format of the kernel policy; None is the usual one.
+    `policy_version` is the format of the kernel policy; None is the usual one. Every promise must hold of every type
+    that complains as if it did not; without `complain` there may be no such type.
     """
     from stockade.bundle.compile import POLICY_VERSION, CompileError, compile_policy
     from stockade.oci.build import OciError
     from stockade.prove.binary import kinds_in
+    from stockade.prove.kept import suspended
     from stockade.prove.matrix import with_rows
     from stockade.prove.policy import action_findings, artefact_faults, source_findings
     from stockade.seccomp.oci import NotRepresentable
@@ -96,14 +115,20 @@ def prove(folder: Path, files: list[SourceFile], jobs: int, form: str, policy_ve
         policy = build(files)
     except PolicyError as error:
         raise refuse(error.diagnostics, error.texts, folder, form) from None
+    held = {name: replace(container, complains=False) for name, container in policy.containers.items()}
+    complaining = [container for container in policy.containers.values() if container.complains]
+    if complaining and not complain:
+        raise refuse(map(_unasked, complaining), texts, folder, form)
     if findings := source_findings(policy):
         raise refuse(findings, texts, folder, form)
     try:
         compiled = compile_policy(policy, jobs, policy_version or POLICY_VERSION)
         alike = kinds_in(policy, compiled.kernel_policy)
-        matrix, findings = action_findings(policy, compiled, alike)
+        matrix, findings = action_findings(replace(policy, containers=held), compiled, alike)
         if findings:
             raise refuse(findings, texts, folder, form)
+        if complaining:
+            matrix, _ = action_findings(policy, compiled)
         compiled = with_rows(compiled, matrix)
         faults = list(artefact_faults(policy, compiled, alike))
     except NotRepresentable as error:
@@ -114,7 +139,26 @@ def prove(folder: Path, files: list[SourceFile], jobs: int, form: str, policy_ve
         raise Stop(str(error)) from error
     if faults:
         raise Stop("\n".join(["what was compiled is not what the policy says:", *faults]), Answer.NO)
-    return Proven(policy, compiled)
+    lost = {container.name: suspended(policy, matrix, container) for container in complaining}
+    for name, promises in lost.items():
+        message(f"`{name}` COMPLAINS: what SELinux and seccomp would refuse is logged, and passes")
+        message(f"`{name}`: {len(promises)} promises do not hold of it meanwhile: {shortened(promises)}")
+    return Proven(policy, compiled, lost)
+
+
+def _unasked(container: ContainerType) -> Finding:
+    from stockade.model.finding import Finding
+
+    return Finding(
+        container.place("mode"),
+        f"`{container.name}` complains, so neither SELinux nor seccomp would stop it",
+        "say --complain to build it all the same, for a host where it is tried out",
+    )
+
+
+def shortened(names: Sequence[str]) -> str:
+    """The first few of some names, and how many more there are."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def refuse(findings: Iterable[Finding], texts: dict[str, str], folder: Path, form: str) -> Stop:

@@ -74,7 +74,7 @@ def _folder(path: Path, form: str) -> Side:
     except PolicyError as error:
         raise refuse(error.diagnostics, error.texts, path, form) from None
     types = policy.containers.values()
-    judges = {(c.name, arch): PolicyJudge(c.syscalls, (arch,)) for c in types for arch in c.architectures}
+    judges = {(c.name, arch): PolicyJudge(c.answered, (arch,)) for c in types for arch in c.architectures}
     texts = {file.name: file.data.decode("utf-8", "replace") for file in files}
     return Side(kernel_policy(policy), judges, policy, texts)
 

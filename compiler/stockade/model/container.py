@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 from stockade.model.position import Position, Said
 from stockade.model.seccomp import SyscallPolicy
+
+
+@cache
+def _logged(policy: SyscallPolicy) -> SyscallPolicy:
+    return policy.logged()
 
 
 class Level(StrEnum):
@@ -105,6 +111,7 @@ class ContainerType(Said):
     `capabilities` has the five sets of `names.CAPABILITY_SETS`. `cgroup` is keyed by control file, `rlimits` and
     `sysctls` by name. `all_devices` means every device of the host (`devices` is then empty), as `unmasked` types
     have no masked paths. `listener` is the socket of whoever is asked about calls that the kernel does not decide.
+    With `complains` SELinux and seccomp write down what they would refuse, and let it pass.
     """
 
     name: str
@@ -116,6 +123,7 @@ class ContainerType(Said):
     capabilities: Mapping[str, frozenset[str]]
     syscalls: SyscallPolicy
     listener: str | None = None
+    complains: bool = False
     architectures: tuple[str, ...]
     sockets: Sockets
     namespaces: Namespaces
@@ -131,6 +139,11 @@ class ContainerType(Said):
     all_devices: bool
     sysctls: Mapping[str, str]
     places: Mapping[str, Position]
+
+    @property
+    def answered(self) -> SyscallPolicy:
+        """What the filter answers: `syscalls`, or the same with refusals logged."""
+        return _logged(self.syscalls) if self.complains else self.syscalls
 
     def place(self, key: str) -> Position:
         """Where a key of this type was said, or the type itself where it was left to its default."""

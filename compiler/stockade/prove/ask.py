@@ -111,7 +111,16 @@ def _label(policy: Policy, table: Grants, oracle: Oracle, asked: Asked, access: 
         given |= mask(class_name, oracle.allowed(asked.context, target_context, class_name) & set(permissions))
     reasons = "; ".join(_reasons(policy, table, asked.label, target, access, given))
     shown = f"{asked.context} on {target_context}"
-    return Answer(Layer.SELINUX, given == access, f"{shown}: {reasons}")
+    return _logged(policy, asked, Answer(Layer.SELINUX, given == access, f"{shown}: {reasons}"))
+
+
+def _logged(policy: Policy, asked: Asked, answer: Answer) -> Answer:
+    """An answer of SELinux as it is for a type that complains: what is not given is logged and passes."""
+    complaining = (c for c in policy.containers.values() if c.complains and c.domain == asked.label)
+    container = next(complaining, None)
+    if container is None or answer.given:
+        return answer
+    return Answer(answer.layer, True, f"{answer.reason}; but it complains ({container.place('mode')}), and passes")
 
 
 def _reasons(policy: Policy, table: Grants, subject: str, target: str, access: int, given: int) -> Iterator[str]:
@@ -144,7 +153,7 @@ def _capability(policy: Policy, table: Grants, asked: Asked, name: str) -> Itera
     access = mask(class_name, [name.lower()])
     given = table.get((asked.label, asked.label), NOTHING) & access
     reasons = "; ".join(_reasons(policy, table, asked.label, asked.label, access, given))
-    yield Answer(Layer.SELINUX, bool(given), f"{asked.label}: {reasons}")
+    yield _logged(policy, asked, Answer(Layer.SELINUX, bool(given), f"{asked.label}: {reasons}"))
 
 
 def call_arguments(question: str) -> tuple[str, tuple[int, ...]]:
@@ -171,7 +180,7 @@ def _syscall(container: ContainerType, call: str, args: tuple[int, ...]) -> Answ
     for arch in container.architectures:
         table = numbers(arch)
         if call in table:
-            verdict = decide(container.syscalls, arch, table[call], args)
+            verdict = decide(container.answered, arch, table[call], args)
             allowed = allowed and verdict.action in (Action.ALLOW, Action.LOG)
             said.append(f"{spell_call(arch, 0, table[call], args)}: {spell_verdict(verdict)}")
     if not said:

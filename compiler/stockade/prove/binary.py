@@ -45,19 +45,19 @@ def disagreements(policy: Policy, binary: Binary, alike: Kinds) -> Iterator[str]
     for promise in label_promises(small):
         for subject, target, given in breaches(promise, compiled):
             yield f"the kernel policy breaks promise `{promise.name}`: {subject} on {target} {words(given)}"
-    yield from _frame(host, binary)
+    yield from _frame(host, binary, frozenset(c.domain for c in policy.containers.values() if c.complains))
     yield from _transitions(host, binary)
     yield from _constraints(host, binary)
     yield from _contexts(host, binary)
     yield from identity_faults(policy, binary, small.host, table_of_vectors(binary.vectors("dontaudit", labels)))
 
 
-def _frame(host: Host, binary: Binary) -> Iterator[str]:
+def _frame(host: Host, binary: Binary, complaining: frozenset[str]) -> Iterator[str]:
     types = host.subject_labels | host.object_labels
     if frozenset(binary.types) != types:
         yield f"the kernel policy has other types than the source: {sorted(frozenset(binary.types) ^ types)}"
-    if binary.permissive:
-        yield f"the kernel policy has permissive types: {', '.join(sorted(binary.permissive))}"
+    for label in sorted(binary.permissive ^ complaining):
+        yield f"the kernel policy has {label} {'permissive' if label in binary.permissive else 'enforcing'}"
     if binary.booleans:
         yield f"the kernel policy has booleans: {', '.join(sorted(binary.booleans))}"
     if binary.handle_unknown != "deny":

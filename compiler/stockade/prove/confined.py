@@ -38,7 +38,7 @@ class Confined:
 
     `spec` are its runtime-spec parts, `context` its processes' label, `files` that of its own files, `subjects` the
     labels of processes; `other` is the level of another container. `place` says where a key of the type was said, and
-    `runtime` who starts it.
+    `runtime` who starts it. `complains` says that what SELinux refuses it is logged, and passes.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Confined:
     other: str
     place: Callable[[str], str]
     runtime: str = "runc"
+    complains: bool = False
 
     @property
     def domain(self) -> str:
@@ -96,12 +97,13 @@ def of_type(
         name=container.name,
         spec=to_runtime_spec(container),
         architectures=container.architectures,
-        filter=filters(container.syscalls, container.architectures),
+        filter=filters(container.answered, container.architectures),
         context=f"{USER}:{PROCESS_ROLE}:{container.domain}:{of_process}",
         files=f"{USER}:{OBJECT_ROLE}:{container.files}:{of_files}",
         subjects=policy.host.subject_labels,
         other=other,
         place=lambda key: f" ({container.place(key)})",
+        complains=container.complains,
     )
 
 
@@ -134,4 +136,5 @@ def of_bundle(bundle: Bundle, name: str, subjects: frozenset[str], categories: i
         subjects=subjects,
         other=other,
         place=lambda key: "",
+        complains=spec["annotations"].get("io.stockade.mode") == "complain",
     )

@@ -152,9 +152,9 @@ def _calls(before: ContainerType, after: ContainerType, old: Source, new: Source
     alike: dict[tuple[Effect, str, tuple[str, ...]], list[str]] = defaultdict(list)
     explained = _families_explain(before, after)
     archs = tuple(sorted({*before.architectures, *after.architectures}))
-    if before.syscalls == after.syscalls and before.architectures == after.architectures:
+    if before.answered == after.answered and before.architectures == after.architectures:
         return
-    judges = PolicyJudge(before.syscalls, before.architectures), PolicyJudge(after.syscalls, after.architectures)
+    judges = PolicyJudge(before.answered, before.architectures), PolicyJudge(after.answered, after.architectures)
     for one in compare(*judges):
         if explained and one.call in SOCKETS:
             continue

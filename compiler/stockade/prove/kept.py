@@ -38,6 +38,19 @@ def action_promises(policy: Policy, matrix: Matrix) -> Iterator[Finding]:
                 )
 
 
+def suspended(policy: Policy, matrix: Matrix, container: ContainerType) -> tuple[str, ...]:
+    """The promises that do not hold of a type that complains: those on its label, and those its other layers miss."""
+    found = set()
+    for promise in policy.promises.values():
+        if isinstance(promise, ActionPromise):
+            verdicts = (matrix.verdicts[name, container.name] for name in promise.actions)
+            if container.name in promise.containers and any(len(v.stopping) < promise.layers for v in verdicts):
+                found.add(promise.name)
+        elif any(container.domain in part.members for part in promise.who.parts):
+            found.add(promise.name)
+    return tuple(sorted(found))
+
+
 def _unkept(promise: ActionPromise, container: ContainerType, stops: dict[str, tuple[Layer, ...]]) -> Iterator[Finding]:
     for name, layers in stops.items():
         if len(layers) < promise.layers:

@@ -142,6 +142,9 @@ def _access(confined: Confined, need: NeedsAccess, oracle: Oracle) -> Answer:
         granted = (set(ps) <= oracle.allowed(confined.context, target, name) for name, ps in wanted.items())
         if all(granted):
             return Answer(Layer.SELINUX, True, f"{confined.domain} has {words(need.access, 2)} on {label}")
+    if confined.complains:
+        reason = f"{confined.domain} is permissive: what no rule gives it is logged, and passes{confined.place('mode')}"
+        return Answer(Layer.SELINUX, True, reason)
     spelled = need.spelled + (" of other categories" if need.categories is Categories.OTHER else "")
     return Answer(Layer.SELINUX, False, f"{confined.domain} has no {words(need.access, 2)} on {spelled}")
 

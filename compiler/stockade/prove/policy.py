@@ -97,11 +97,11 @@ def artefact_faults(policy: Policy, compiled: Compiled, alike: Kinds | None = No
     for container in policy.containers.values():
         for arch in container.architectures:
             try:
-                filters(container.syscalls, arch, compiled.filters[container.name, arch])
+                filters(container.answered, arch, compiled.filters[container.name, arch])
             except (Disagreement, BadProgram, Unprovable) as fault:
                 yield f"seccomp.{arch}.bpf of `{container.name}`: {fault}"
         try:
-            profiles(compiled.profiles[container.name], container.syscalls, container.architectures)
+            profiles(compiled.profiles[container.name], container.answered, container.architectures)
         except (Disagreement, Ambiguous, Unprovable) as fault:
             yield f"seccomp.json of `{container.name}`: {fault}"
         if compiled.profiles[container.name].get("listenerPath") != container.listener:

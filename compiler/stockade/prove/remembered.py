@@ -64,7 +64,7 @@ class Remembered:
 
 
 def _rests_on(confined: Confined, kind: type[Any]) -> Iterator[object]:
-    labels = confined.context, confined.files, confined.other, confined.subjects
+    labels = confined.context, confined.files, confined.other, confined.subjects, confined.complains
     if kind is NeedsSyscall:
         yield from (id(confined.filter), confined.architectures)
     elif kind is NeedsAccess:

@@ -91,6 +91,8 @@ class Writer:
 
     def _declaration(self, label: str) -> list[str]:
         lines = [f"(type {label})", f"(roletype {PROCESS_ROLE} {label})"]
+        if self.policy.containers[self.own[label]].complains:
+            lines.append(f"(typepermissive {label})")
         return lines + [f"(typeattributeset {name} ({label}))" for name in membership(self.attributes.members, label)]
 
     def _frame(self) -> list[str]:

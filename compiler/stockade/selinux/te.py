@@ -57,7 +57,7 @@ def type_te(container: ContainerType, writer: Writer) -> bytes:
     if declares:
         joined = membership(attributes.members, label)
         lines += [f"type {label};", f"typeattribute {label} {', '.join(joined)};"]
-        lines += [f"role {PROCESS_ROLE} types {label};", ""]
+        lines += [f"role {PROCESS_ROLE} types {label};", *([f"permissive {label};"] if container.complains else []), ""]
     return ("\n".join([*lines, *body]) + "\n").encode()
 
 

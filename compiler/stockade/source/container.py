@@ -63,6 +63,7 @@ class ContainerBuilder:
             level=Level(selinux.get("level", Level.PAIR)),
             capabilities=self._capabilities(body["capabilities"]),
             syscalls=calls,
+            complains=body.get("mode") == "complain",
             listener=self.syscalls.listener(body["syscalls"], calls),
             architectures=tuple(sorted(body.get("architectures", NATIVE))),
             sockets=socket_rule,

@@ -84,7 +84,7 @@ def _over(parent: Map, child: Map) -> Map:
     merged.partial = parent.partial or child.partial
     for key in {**parent, **child}:
         source = child if key in child else parent
-        if key in ("widens", "extends", "why") and key not in child:
+        if key in ("widens", "extends", "why", "mode") and key not in child:
             continue
         value = source[key]
         if key in MERGED and key in child and key in parent:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from stockade.model.container import ContainerType
 from stockade.model.host import Host
 from stockade.model.policy import Policy
 from stockade.source.container import ContainerBuilder
@@ -35,6 +37,7 @@ def build(files: list[SourceFile]) -> Policy:
     builder = ContainerBuilder(syscalls, report)
     types = {name: builder.build(body) for name, body in documents.items()}
     found = domains(types.values(), documents, report)
+    _complain_alone(types, documents, report)
     host = HostBuilder(by_kind["host"], report)
     _join(host, found, documents, report)
     resolved = host.build(found)
@@ -65,6 +68,21 @@ def build(files: list[SourceFile]) -> Policy:
         header=host.header.at,
         expectations=expected,
     )
+
+
+def _complain_alone(types: Mapping[str, ContainerType], documents: Mapping[str, Map], report: Diagnostics) -> None:
+    """A type that complains has its domain for itself, so that no other stops being confined with it."""
+    for container in types.values():
+        if not container.complains:
+            continue
+        at, body = container.place("mode"), documents[container.name]
+        if "domain" not in body["selinux"]:
+            hint = "give it a `domain` of its own under `selinux`"
+            report.error(at, f"`{container.name}` cannot complain: its label `{container.domain}` is not its own", hint)
+        for other in types.values():
+            if other.domain == container.domain and other.name != container.name:
+                message = f"`{container.name}` cannot complain: `{other.name}` has the label `{other.domain}` too"
+                report.error(at, message, f"give `{other.name}` a `domain` of its own, or take it out")
 
 
 def _mount_points(host: Host) -> set[str]:

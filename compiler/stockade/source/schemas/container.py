@@ -109,6 +109,10 @@ def container() -> Schema:
                 "additionalProperties": WHY,
                 "description": "keys in which this type may be wider than the one it extends, with the reason",
             },
+            "mode": {
+                **enum(["enforce", "complain"]),
+                "description": "`complain`: SELinux and seccomp log what they would refuse, and let it pass",
+            },
             "selinux": closed(
                 [],
                 {
