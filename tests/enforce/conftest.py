@@ -54,6 +54,7 @@ def installed(folder: Path, bundle: Path, runtime: str, **options: Any) -> Site:
             python="/usr/bin/python3",
             log=str(site.log),
             without=("selinux",),
+            records=str(folder / "decided"),
             **options,
         )
     )

@@ -26,7 +26,8 @@ class Site:
         self.log = folder / "log"
 
     def launcher(self, name: str = "web") -> str:
-        return str(self.folder / f"prefix/bin/stockade-{name}")
+        """The launcher of a type; without a name, the one that chooses."""
+        return str(self.folder / f"prefix/bin/{'-'.join(filter(None, ['stockade', name]))}")
 
     def oci(self, spec: dict[str, Any] | bytes | None = None, *, command: str = LOOK) -> Path:
         """A container's bundle in a folder of its own; `spec` None is a pod's, as this machine can run it."""

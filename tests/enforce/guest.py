@@ -61,7 +61,7 @@ def profile_of(name):
     return Profile.from_files(*files, defaults=("container_t", "data_t"))
 
 try:
-    found = findings(sys.stdin.buffer.read(), profile_of, ())
+    found = findings(sys.stdin.buffer.read(), profile_of, (), None)
 except Refused as refused:
     found = refused.reasons
 for place, why in found:

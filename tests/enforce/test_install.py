@@ -143,11 +143,12 @@ def test_a_base_specification_is_within_its_type_and_complete(name: str, runc: S
 
 def test_verify_refuses_what_was_widened_after_the_launcher(runc: Site, web: Profile) -> None:
     folder = runc.oci()
-    runc.call("create", "--bundle", str(folder), "--console-socket", "/nonexistent", identity())
+    name = identity()
+    runc.call("create", "--bundle", str(folder), "--console-socket", "/nonexistent", name)
     hook = json.loads((runc.folder / "prefix/share/stockade/verify-hook.json").read_text())["createRuntime"][0]
 
     def verdict() -> subprocess.CompletedProcess[str]:
-        state = json.dumps({"ociVersion": "1.0.2", "id": "x", "status": "creating", "pid": 1, "bundle": str(folder)})
+        state = json.dumps({"ociVersion": "1.0.2", "id": name, "status": "creating", "pid": 1, "bundle": str(folder)})
         command = [hook["path"], *hook["args"][1:]]
         return subprocess.run(command, input=state, capture_output=True, text=True, timeout=30)
 
@@ -160,7 +161,7 @@ def test_verify_refuses_what_was_widened_after_the_launcher(runc: Site, web: Pro
     assert verdict().returncode == 1 and "process.capabilities.effective" in verdict().stderr
     confined["annotations"]["io.stockade.type"] = "nothing"
     config.write_text(json.dumps(confined))
-    assert "there is no type nothing" in verdict().stderr
+    assert "says nothing, and the launcher decided web" in verdict().stderr
     config.write_text("{")
     assert verdict().returncode == 1
 

@@ -36,6 +36,9 @@ def command() -> None:
     show_default=True,
     help="Folder of decisions.",
 )
+@click.option(
+    "--select", type=click.Path(path_type=Path), help="Also a launcher that chooses the type by the rules in this file."
+)
 @click.option("--root", type=click.Path(path_type=Path), help="Write below this folder, for a host that has it as `/`.")
 @click.option("--dry-run", is_flag=True, help="Launchers that change and refuse nothing, and record what they would.")
 @format_option
@@ -46,6 +49,7 @@ def install_(
     interpreter: Path | None,
     without: tuple[str, ...],
     log: Path,
+    select: Path | None,
     root: Path | None,
     dry_run: bool,
     form: str,
@@ -68,6 +72,7 @@ def install_(
         without=without,
         dry_run=dry_run,
         root=str(root.resolve()) if root else "",
+        select=str(select) if select else "",
     )
     try:
         written = install(plan)
@@ -103,11 +108,16 @@ def _runtime(root: Path | None) -> Path:
     help="The bundle that containers are held to.",
 )
 @click.option("--without", type=click.Choice(["selinux"]), multiple=True, help="A layer that this host does without.")
-def verify_(bundle: Path, without: tuple[str, ...]) -> None:
+@click.option(
+    "--by-annotation",
+    is_flag=True,
+    help="Believe the specification about the type: for containers that no launcher starts.",
+)
+def verify_(bundle: Path, without: tuple[str, ...], by_annotation: bool) -> None:
     """Judge the container whose state is on standard input; anything but exit code 0 refuses it.
 
-    This is an OCI createRuntime hook. Which type a container is of, its specification says by an annotation, which
-    launchers write. `hook install` writes a faster form of the same hook, PREFIX/share/stockade/verify-hook.json.
+    This is an OCI createRuntime hook. Which type a container is of, the launcher has decided and written down where no
+    specification reaches. `hook install` writes a faster form of the same hook, PREFIX/share/stockade/verify-hook.json.
 
     \b
     Example:
@@ -115,6 +125,7 @@ def verify_(bundle: Path, without: tuple[str, ...]) -> None:
     """
     from stockade.bundle.manifest import BundleError
     from stockade.bundle.read import read
+    from stockade.enforce.decided import FOLDER, Decided
     from stockade.enforce.install import defaults_of
     from stockade.enforce.profile import Profile
     from stockade.enforce.refusal import CONFINED, Refused, refuse
@@ -130,7 +141,8 @@ def verify_(bundle: Path, without: tuple[str, ...]) -> None:
             oci, seccomp = (found.bytes(f"containers/{name}/{file}") for file in ("oci.json", "seccomp.json"))
             return Profile.from_files(oci, seccomp, defaults)
 
-        wider = findings(sys.stdin.buffer.read(), profile_of, without)
+        decided = None if by_annotation else Decided(FOLDER)
+        wider = findings(sys.stdin.buffer.read(), profile_of, without, decided)
     except BundleError as error:
         raise Stop(f"{bundle}: {error}") from None
     except Refused as refused:

@@ -14,12 +14,14 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stockade.bundle.read import Bundle, read, verify
 from stockade.enforce import snippets
+from stockade.enforce.choose import HANDLER, SELECTING
+from stockade.enforce.decided import FOLDER
 from stockade.enforce.pinned import trusted
 from stockade.enforce.profile import Profile
 
@@ -27,9 +29,10 @@ LAYERS = ("selinux",)
 """Layers that an installation may do without, where it says so."""
 
 _MODULES = (
-    "__init__ enforce/__init__ enforce/arguments enforce/config enforce/core enforce/exact enforce/filters "
-    "enforce/mounts enforce/pinned enforce/process enforce/profile enforce/record enforce/refusal enforce/resources "
-    "enforce/shape enforce/update enforce/verify enforce/within enforce/wrapper"
+    "__init__ enforce/__init__ enforce/arguments enforce/choose enforce/config enforce/core enforce/decided "
+    "enforce/exact enforce/filters enforce/host enforce/mounts enforce/pinned enforce/process enforce/profile "
+    "enforce/record enforce/refusal enforce/resources enforce/shape enforce/update enforce/verify enforce/within "
+    "enforce/wrapper"
 ).split()
 _START = """\
 import sys
@@ -51,7 +54,8 @@ class Installation:
 
     `prefix` is where it will be found, `root` what is put before every path while writing (empty on the host itself).
     `runtime` and `python` are programs of the host; `log` is the folder of decisions; `without` names the layers that
-    the host does without; `dry_run` makes launchers that only report.
+    the host does without; `dry_run` makes launchers that only report. `select` is a file of this machine by which one
+    more launcher chooses the type; `records` the folder in which launchers keep what they decided.
     """
 
     bundle: str
@@ -63,11 +67,19 @@ class Installation:
     dry_run: bool = False
     root: str = ""
     compiler: str = "cc"
+    select: str = ""
+    records: str = FOLDER
 
 
 def install(plan: Installation) -> list[str]:
     """Install, and give the paths that were written, as the host will see them. Raises InstallError."""
-    for name, path in (("prefix", plan.prefix), ("runtime", plan.runtime), ("python", plan.python), ("log", plan.log)):
+    for name, path in (
+        ("prefix", plan.prefix),
+        ("runtime", plan.runtime),
+        ("python", plan.python),
+        ("log", plan.log),
+        ("records", plan.records),
+    ):
         if not _PATH.match(path) or ".." in path.split("/"):
             raise InstallError(f"{name}: {path!r} is no absolute path of letters, digits and ._/+@-")
     if faults := verify(plan.root + plan.bundle):
@@ -77,15 +89,20 @@ def install(plan: Installation) -> list[str]:
     defaults = defaults_of(bundle)
     modules = _modules()
     folder = f"{plan.prefix}/lib/stockade/{_digest(modules)}"
-    settings = {name: _settings(plan, bundle, name, defaults) for name in bundle.types}
+    pinned = {name: _pinned(bundle, name, defaults) for name in bundle.types}
+    settings = {f"{HANDLER}{name}": _settings(plan, defaults, [said], type_=name) for name, said in pinned.items()}
+    if plan.select:
+        chosen = _selection(plan.select, bundle, defaults)
+        settings[SELECTING] = _settings(plan, defaults, pinned.values(), select=chosen)
     with tempfile.TemporaryDirectory(prefix="stockade-install-") as work:
         launchers = {
             name: _compiled(plan, said, f"{folder}/start.py", Path(work) / name) for name, said in settings.items()
         }
         written = _write_modules(plan, folder, modules)
         for name, program in launchers.items():
-            written.append(_place(plan, f"{plan.prefix}/bin/{snippets.HANDLER}{name}", program.read_bytes(), 0o755))
-    for path, text in _texts(plan, bundle, settings, folder).items():
+            written.append(_place(plan, f"{plan.prefix}/bin/{name}", program.read_bytes(), 0o755))
+    of_all = _settings(plan, defaults, pinned.values())
+    for path, text in _texts(plan, bundle, of_all, folder).items():
         written.append(_place(plan, f"{plan.prefix}/share/stockade/{path}", text.encode(), 0o644))
     return sorted(written)
 
@@ -96,23 +113,45 @@ def defaults_of(bundle: Bundle) -> tuple[str, ...]:
     return tuple(sorted({context.split(":")[2] for context in re.findall(r'"([^"]+)"', text)}))
 
 
-def _settings(plan: Installation, bundle: Bundle, name: str, defaults: Sequence[str]) -> list[str]:
+def _pinned(bundle: Bundle, name: str, defaults: Sequence[str]) -> str:
+    """A type and the digests of its two files."""
     digests = {entry.path: entry.sha256 for entry in bundle.manifest.entries}
     paths = (f"containers/{name}/oci.json", f"containers/{name}/seccomp.json")
     # What the launcher pins must be a profile, or no container of the type would ever start.
     Profile.from_files(bundle.bytes(paths[0]), bundle.bytes(paths[1]), defaults)
+    return ":".join([name, *(digests[path] for path in paths)])
+
+
+def _settings(
+    plan: Installation, defaults: Sequence[str], pinned: Iterable[str], *, type_: str = "", select: str = ""
+) -> list[str]:
     return [
-        f"type={name}",
+        f"type={type_}",
+        f"select={select}",
         f"bundle={plan.bundle}",
-        f"oci={digests[paths[0]]}",
-        f"seccomp={digests[paths[1]]}",
+        f"pinned={','.join(pinned)}",
         f"defaults={','.join(defaults)}",
         f"runtime={plan.runtime}",
         f"log={plan.log}",
+        f"records={plan.records}",
         f"without={','.join(plan.without)}",
         f"dry-run={'yes' if plan.dry_run else 'no'}",
         f"owner={os.geteuid()}",
     ]
+
+
+def _selection(path: str, bundle: Bundle, defaults: Sequence[str]) -> str:
+    """The operator's rules as the launcher reads them: JSON in ASCII."""
+    from stockade.enforce.nri.judge import LoadError, selection
+
+    profiles = {}
+    for name in bundle.types:
+        oci, seccomp = (bundle.bytes(f"containers/{name}/{file}.json") for file in ("oci", "seccomp"))
+        profiles[name] = Profile.from_files(oci, seccomp, defaults)
+    try:
+        return json.dumps(selection(path, profiles).plain(), separators=(",", ":"))
+    except LoadError as error:
+        raise InstallError(str(error)) from None
 
 
 def _compiled(plan: Installation, settings: Sequence[str], start: str, target: Path) -> Path:
@@ -121,7 +160,8 @@ def _compiled(plan: Installation, settings: Sequence[str], start: str, target: P
         "RUNTIME": json.dumps(plan.runtime),
         "PYTHON": json.dumps(plan.python),
         "START": json.dumps(start),
-        "SETTINGS": ", ".join(json.dumps(item) for item in settings),
+        # A question mark by its escape: two of them and a sign are another sign to the compiler.
+        "SETTINGS": ", ".join(json.dumps(item).replace("?", "\\?") for item in settings),
     }
     source = Path(__file__).with_name("launcher.c")
     command = [plan.compiler, *_FLAGS, *(f"-D{key}={value}" for key, value in macros.items()), "-o", str(target)]
@@ -177,18 +217,13 @@ def _write_modules(plan: Installation, folder: str, modules: dict[str, bytes]) -
     return [f"{folder}/start.py", f"{folder}/verify.py"]
 
 
-def _texts(plan: Installation, bundle: Bundle, settings: dict[str, list[str]], folder: str) -> dict[str, str]:
-    hook = {
-        "path": plan.python,
-        "args": [
-            *[plan.python, "-I", "-S", "-B", f"{folder}/verify.py"],
-            *[item for said in settings.values() for item in ("--", *said)],
-        ],
-    }
+def _texts(plan: Installation, bundle: Bundle, settings: Sequence[str], folder: str) -> dict[str, str]:
+    hook = {"path": plan.python, "args": [plan.python, "-I", "-S", "-B", f"{folder}/verify.py", *settings]}
+    handlers = [f"{HANDLER}{name}" for name in bundle.types] + ([SELECTING] if plan.select else [])
     found = {
-        "containerd-2.toml": snippets.containerd(bundle.types, plan.prefix, 2),
-        "containerd-3.toml": snippets.containerd(bundle.types, plan.prefix, 3),
-        "runtimeclasses.yaml": snippets.runtime_classes(bundle.types),
+        "containerd-2.toml": snippets.containerd(handlers, plan.prefix, 2),
+        "containerd-3.toml": snippets.containerd(handlers, plan.prefix, 3),
+        "runtimeclasses.yaml": snippets.runtime_classes(handlers),
         "verify-hook.json": _json({"createRuntime": [hook]}),
     }
     for name in bundle.types:

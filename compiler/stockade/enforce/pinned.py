@@ -34,6 +34,11 @@ def read_profile(
     return profile
 
 
+def digest_of(content: bytes) -> str:
+    """The SHA-256 of some bytes, in hexadecimal digits."""
+    return str(sha256(content).hexdigest())
+
+
 def trusted(path: str, owner: int) -> None:
     """Refuse a folder that others than its owner could change, or could put another in the place of."""
     if not path.startswith("/"):
@@ -70,6 +75,6 @@ def _content(path: str, digest: str, owner: int) -> bytes:
     finally:
         os.close(file)
     content = b"".join(parts)
-    if sha256(content).hexdigest() != digest:
+    if digest_of(content) != digest:
         raise refuse(CONFINED, f"{path}: changed since the launcher was installed")
     return content

@@ -21,73 +21,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
-ANNOTATION = "io.stockade.type"
-"""The annotation by which a pod asks for a type."""
+from stockade.enforce.choose import ANNOTATION, HANDLER, Facts, Rule, Selection, SelectionError
 
-HANDLER = "stockade-"
-"""A runtime handler of this and a type's name chooses that type."""
+__all__ = ["ANNOTATION", "HANDLER", "Facts", "Rule", "Selection", "SelectionError", "parse", "standard"]
 
 DEFAULT = "ordinary"
 _KEYS = ("handler", "namespace", "image")
-
-
-class SelectionError(ValueError):
-    """A file that selects nothing with certainty, or a choice that is not allowed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of a container when its type is chosen; what is not known is empty."""
-
-    handler: str = ""
-    namespace: str = ""
-    image: str = ""
-    asked: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Patterns that must all match, the type that follows, which others a pod may ask for, and why it may be wider."""
-
-    patterns: tuple[tuple[str, str], ...]
-    type: str
-    ask: frozenset[str]
-    widens: str
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """The operator's choice: rules in order, and the rule for all the rest."""
-
-    rules: tuple[Rule, ...]
-    default: Rule
-    types: frozenset[str]
-
-    def choose(self, facts: Facts) -> str:
-        """The type of a container; raises SelectionError for what a pod must not ask for, or what does not exist."""
-        rule = next((rule for rule in self.rules if _matches(rule, facts)), self.default)
-        chosen, ask = rule.type, rule.ask
-        if rule is self.default and facts.handler.startswith(HANDLER):
-            # What a pod may ask for is no wider than the default; it may be wider than the handler's type.
-            chosen, ask = facts.handler.removeprefix(HANDLER), frozenset()
-            if chosen not in self.types:
-                raise SelectionError(f"the runtime handler {facts.handler} names no container type")
-        if facts.asked and facts.asked != chosen:
-            if facts.asked not in ask:
-                raise SelectionError(
-                    f"the annotation {ANNOTATION} asks for {facts.asked!r}, and this pod may only have "
-                    + ", ".join(sorted({chosen, *ask}))
-                )
-            chosen = facts.asked
-        return chosen
-
-    def widening(self) -> list[str]:
-        """What the operator lets be wider, with the reason given."""
-        return [f"{rule.type}: {rule.widens}" for rule in self.rules if rule.widens]
 
 
 def parse(text: str, types: Collection[str], wider: Callable[[str, str], list[str]]) -> Selection:
@@ -114,12 +55,12 @@ def parse(text: str, types: Collection[str], wider: Callable[[str, str], list[st
                     f"a pod could choose {name}, which is wider than {base}: {'; '.join(reasons[:3])} "
                     '(match a handler as well, or say widens = "why")'
                 )
-    return Selection(tuple(rules), default, frozenset(types))
+    return Selection(rules, default, types)
 
 
 def standard(types: Collection[str], default: str = DEFAULT) -> Selection:
     """The selection without a file: by runtime handler, or else the default, and a pod asks for nothing."""
-    return Selection((), _rule({"type": default}, types), frozenset(types))
+    return Selection((), _rule({"type": default}, types), types)
 
 
 def _rule(said: Mapping[str, Any], types: Collection[str]) -> Rule:
@@ -136,14 +77,10 @@ def _rule(said: Mapping[str, Any], types: Collection[str]) -> Rule:
         if name not in types:
             raise SelectionError(f"{name!r} is no container type of the bundle: {', '.join(sorted(types))}")
     patterns = tuple((key, said[key]) for key in _KEYS if key in said)
-    return Rule(patterns, said["type"], frozenset(ask), said.get("widens", ""))
+    return Rule(patterns, said["type"], ask, said.get("widens", ""))
 
 
 def _known(said: Mapping[str, Any], keys: set[str], what: str) -> None:
     for key in said:
         if key not in keys:
             raise SelectionError(f"{what} has the key `{key}`, which means nothing: {', '.join(sorted(keys))}")
-
-
-def _matches(rule: Rule, facts: Facts) -> bool:
-    return all(fnmatchcase(getattr(facts, key), pattern) for key, pattern in rule.patterns)

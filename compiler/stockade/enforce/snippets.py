@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-HANDLER = "stockade-"
-"""Runtime handlers, runtime classes and launchers are named after their type, with this before it."""
+from stockade.enforce.choose import HANDLER, SELECTING
 
 _MOUNTS = (
     ("/proc", "proc", "proc", "nosuid noexec nodev"),
@@ -16,6 +15,9 @@ _MOUNTS = (
     ("/dev/mqueue", "mqueue", "mqueue", "nosuid noexec nodev"),
     ("/sys", "sysfs", "sysfs", "nosuid noexec nodev ro"),
 )
+_ASKED = '  pod_annotations = ["io.stockade.type"]\n'
+"""The launcher that chooses is told what a pod asks for."""
+
 _PLUGINS = {2: "io.containerd.grpc.v1.cri", 3: "io.containerd.cri.v1.runtime"}
 
 
@@ -40,26 +42,25 @@ def base_spec(oci: Mapping[str, Any], seccomp: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def containerd(types: Iterable[str], prefix: str, version: int) -> str:
+def containerd(handlers: Iterable[str], prefix: str, version: int) -> str:
     """The runtimes of containerd's configuration of one version, 2 or 3, as TOML. KeyError for another version."""
     plugin = _PLUGINS[version]
     parts = [f"version = {version}\n"]
-    for name in types:
-        table = f'plugins."{plugin}".containerd.runtimes.{HANDLER}{name}'
+    for handler in handlers:
+        table = f'plugins."{plugin}".containerd.runtimes.{handler}'
+        base = f"{prefix}/share/stockade/cri-base-{handler.removeprefix(HANDLER)}.json"
         parts.append(
             f"[{table}]\n"
             '  runtime_type = "io.containerd.runc.v2"\n'
-            f'  base_runtime_spec = "{prefix}/share/stockade/cri-base-{name}.json"\n'
-            f"  [{table}.options]\n"
-            f'    BinaryName = "{prefix}/bin/{HANDLER}{name}"\n'
+            + (f'  base_runtime_spec = "{base}"\n' if handler != SELECTING else _ASKED)
+            + f'  [{table}.options]\n    BinaryName = "{prefix}/bin/{handler}"\n'
         )
     return "\n".join(parts)
 
 
-def runtime_classes(types: Iterable[str]) -> str:
-    """A Kubernetes RuntimeClass for each type, as YAML."""
+def runtime_classes(handlers: Iterable[str]) -> str:
+    """A Kubernetes RuntimeClass for each handler, as YAML."""
     return "".join(
-        f"---\napiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata:\n  name: {HANDLER}{name}\n"
-        f"handler: {HANDLER}{name}\n"
-        for name in types
+        f"---\napiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata:\n  name: {handler}\nhandler: {handler}\n"
+        for handler in handlers
     )

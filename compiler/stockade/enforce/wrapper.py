@@ -10,12 +10,13 @@ import sys
 
 from stockade.enforce import config, record
 from stockade.enforce.arguments import HANDED_ON, OPTIONS, Call
-from stockade.enforce.core import Host, Profile, Refused, apply, apply_process, clamp_resources, process_label
+from stockade.enforce.core import Profile, Refused, apply, apply_process, clamp_resources, process_label
+from stockade.enforce.decided import Decided
+from stockade.enforce.host import host_of
 from stockade.enforce.pinned import read_profile
 from stockade.enforce.refusal import (
     CONFINED,
     NO_FOREIGN_LABEL,
-    NO_HOST_NAMESPACE,
     NO_PRIVILEGE,
     WELL_FORMED,
     Reasons,
@@ -25,29 +26,41 @@ from stockade.enforce.update import resources_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from typing import Any
 
-_KINDS = {"network": "net", "mount": "mnt"}
-_BIND = ("bind", "rbind")
 _STATES = ("state.json", "config.json")
 """Where a runtime keeps what it knows of a container: runc, crun."""
 
 
 class Settings:
-    """What an installation fixed, as the launcher passes it: `KEY=VALUE` arguments."""
+    """What an installation fixed, as the launcher passes it: `KEY=VALUE` arguments.
+
+    `type` is empty at first in the launcher that chooses, by the rules in `select`.
+    """
 
     def __init__(self, given: list[str]) -> None:
         said = dict(item.partition("=")[::2] for item in given)
         self.type = said["type"]
+        self.select = said["select"]
         self.bundle = said["bundle"]
-        self.digests = (said["oci"], said["seccomp"])
+        self.pinned = {name: (oci, seccomp) for name, oci, seccomp in _split(said["pinned"])}
         self.defaults = tuple(filter(None, said["defaults"].split(",")))
         self.runtime = said["runtime"]
         self.log = said["log"]
         self.without = tuple(filter(None, said["without"].split(",")))
         self.dry_run = said["dry-run"] == "yes"
         self.owner = int(said["owner"])
+        self.decided = Decided(said["records"], self.owner)
+
+    def profile(self, name: str) -> Profile:
+        """A type's profile, for which this was installed. Raises Refused."""
+        if name not in self.pinned:
+            raise refuse(CONFINED, f"there is no type {name}")
+        return read_profile(self.bundle, name, self.pinned[name], self.defaults, self.owner)
+
+
+def _split(pinned: str) -> list[list[str]]:
+    return [item.split(":") for item in pinned.split(",")]
 
 
 def main(arguments: list[str]) -> int:
@@ -75,28 +88,67 @@ def _confined(call: Call, settings: Settings) -> tuple[list[str], bool]:
         raise refuse(CONFINED, "a restored process has the confinement with which it was saved, whatever the type says")
     if call.verb not in OPTIONS:
         raise refuse(WELL_FORMED, f"unknown verb {call.verb}")
-    profile = read_profile(settings.bundle, settings.type, settings.digests, settings.defaults, settings.owner)
     if call.verb in ("create", "run"):
-        _start(call, profile, settings)
-    elif call.verb == "exec":
-        _exec(call, profile, settings)
+        _start(call, settings)
     else:
-        _update(call, profile, settings)
+        settings.type = _type_of(call, settings)
+        (_exec if call.verb == "exec" else _update)(call, settings.profile(settings.type), settings)
     return call.spelled(), True
 
 
-def _start(call: Call, profile: Profile, settings: Settings) -> None:
+def _start(call: Call, settings: Settings) -> None:
     folder = os.path.realpath(call.value("bundle") or ".")
     spec = config.read(f"{folder}/{config.NAME}")
+    settings.type = settings.type or _chosen(spec, settings)
+    profile = settings.profile(settings.type)
     host, root = host_of(settings.without, spec), spec.get("root")
     if type(root) is dict and type(root.get("path")) is str:
         # The runtime takes it from the bundle's folder on, where a link or `..` may lead anywhere.
         host.resolved[root["path"]] = os.path.realpath(os.path.join(folder, root["path"]))
     confined = apply(spec, profile, host)
+    root, name = _root(call, settings), _name(call)
+    if not os.path.lexists(f"{root}/{name}"):  # the runtime refuses a second container of one name
+        settings.decided.remember(root, name, folder, settings.type)
     if confined != spec and not settings.dry_run:
         config.write(folder, confined)
     # The runtime is told the folder that was read, not a link that could lead elsewhere by then.
     call.replace("bundle", folder)
+
+
+def _chosen(spec: dict[str, Any], settings: Settings) -> str:
+    """The type by the operator's rules."""
+    from stockade.enforce.choose import Facts, SelectionError, restored
+    from stockade.enforce.exact import loads
+
+    notes = spec.get("annotations")
+    try:
+        selection = restored(loads(settings.select.encode()), settings.pinned)
+        return selection.choose(Facts.of(notes if type(notes) is dict else {}))
+    except SelectionError as error:
+        raise refuse(CONFINED, str(error)) from None
+
+
+def _type_of(call: Call, settings: Settings) -> str:
+    """The type of the container that a command names, which is the launcher's own where that has one."""
+    name = _name(call)
+    kept = settings.decided.of(_root(call, settings), name)
+    if kept is None and not settings.type:
+        raise refuse(CONFINED, f"no launcher decided of which type the container {name} is")
+    if kept is not None and settings.type not in ("", kept):
+        raise refuse(CONFINED, f"the container {name} is of the type {kept}")
+    return kept or settings.type
+
+
+def _root(call: Call, settings: Settings) -> str:
+    """Where the runtime keeps what it knows of its containers."""
+    return call.general("root") or f"/run/{os.path.basename(settings.runtime)}"
+
+
+def _name(call: Call) -> str:
+    name = call.positional[0] if call.positional else ""
+    if "/" in name or name in ("", ".", ".."):
+        raise refuse(WELL_FORMED, f"{call.verb} without a container's name")
+    return name
 
 
 def _exec(call: Call, profile: Profile, settings: Settings) -> None:
@@ -165,80 +217,16 @@ def _above(call: Call) -> int:
 
 def _level(call: Call, settings: Settings) -> str:
     """The level of the running container, from what its runtime knows of it."""
-    if len(call.positional) < 1 or "/" in call.positional[0] or call.positional[0] in ("", ".", ".."):
-        raise refuse(WELL_FORMED, "exec without a container's name")
-    root = call.general("root") or f"/run/{os.path.basename(settings.runtime)}"
+    own = _name(call)
     for name in _STATES:
-        path = f"{root}/{call.positional[0]}/{name}"
+        path = f"{_root(call, settings)}/{own}/{name}"
         if os.path.exists(path):
             state = config.read(path)
             inner: Any = state.get("config") or state.get("process") or {}
             label = inner.get("process_label") or inner.get("selinuxLabel") or ""
             if type(label) is str and label.count(":") >= 3:
                 return label.split(":", 3)[3]
-    raise refuse(CONFINED, f"the runtime does not say which label the container {call.positional[0]} has")
-
-
-def host_of(without: Collection[str], spec: dict[str, Any]) -> Host:
-    """What is so on this host, of what matters to a specification. Raises Refused where that cannot be found out."""
-    linux = spec.get("linux")
-    spaces = linux.get("namespaces") if type(linux) is dict else None
-    mounts = spec.get("mounts")
-    return Host(
-        selinux=_has_selinux(),
-        without=without,
-        cgroup2=os.path.exists("/sys/fs/cgroup/cgroup.controllers"),
-        resolved=dict(_resolved(mounts if type(mounts) is list else [])),
-        shared=[path for path, own in _joined(spaces if type(spaces) is list else []) if own],
-    )
-
-
-def _has_selinux() -> bool:
-    """Whether this process has an SELinux context, which the kernel alone gives."""
-    try:
-        with open("/proc/thread-self/attr/current", "rb") as file:
-            return file.read(4096).count(b":") >= 2
-    except OSError:
-        return False
-
-
-def _resolved(mounts: list[Any]) -> list[tuple[str, str]]:
-    found = []
-    for mount in mounts:
-        if type(mount) is dict and type(mount.get("source")) is str:
-            options = mount.get("options")
-            if mount.get("type") == "bind" or any(
-                option in _BIND for option in (options if type(options) is list else ())
-            ):
-                found.append((mount["source"], os.path.realpath(mount["source"])))
-    return found
-
-
-def _joined(spaces: list[Any]) -> list[tuple[str, bool]]:
-    """The namespaces that are joined by a path, and whether each is this process's own or that of PID 1."""
-    found = []
-    for entry in spaces:
-        if type(entry) is not dict or type(entry.get("path")) is not str or not entry["path"]:
-            continue
-        path, kind = entry["path"], str(entry.get("type"))
-        try:
-            wanted = os.stat(path)
-        except (OSError, ValueError) as error:
-            raise refuse(
-                WELL_FORMED, f"the {kind} namespace {path}: {getattr(error, 'strerror', None) or error}"
-            ) from None
-        found.append((path, any(_is_of(who, kind, wanted, path) for who in ("self", "1"))))
-    return found
-
-
-def _is_of(who: str, kind: str, wanted: os.stat_result, path: str) -> bool:
-    """Whether a namespace is that of a process of the host. Raises Refused where that cannot be seen."""
-    own = f"/proc/{who}/ns/{_KINDS.get(kind, kind)}"
-    try:
-        return os.path.samestat(wanted, os.stat(own))
-    except OSError as error:
-        why = f"it joins the {kind} namespace {path}, which may be the host's: {own}: {error.strerror}"
-        raise refuse(NO_HOST_NAMESPACE, why) from None
+    raise refuse(CONFINED, f"the runtime does not say which label the container {own} has")
 
 
 def _refuse(reasons: list[tuple[str, str]], call: Call | None, given: list[str], settings: Settings) -> int:
@@ -248,7 +236,7 @@ def _refuse(reasons: list[tuple[str, str]], call: Call | None, given: list[str],
     _record(settings, call, "refused", reasons)
     text = "; ".join(f"{why} [{promise}]" for promise, why in reasons)
     log, form = (call.general("log"), call.general("log-format")) if call else _log_of(given)
-    record.say(log, form, f"policy denied: type {settings.type}: {text}")
+    record.say(log, form, f"policy denied: type {settings.type or 'not chosen'}: {text}")
     return 1
 
 

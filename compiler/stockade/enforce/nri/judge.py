@@ -11,6 +11,7 @@ from typing import Any
 from stockade.bundle.manifest import BundleError
 from stockade.bundle.read import read
 from stockade.enforce import core
+from stockade.enforce.choose import IMAGE
 from stockade.enforce.profile import Profile
 from stockade.enforce.refusal import NO_FOREIGN_DEVICE, Refused
 from stockade.enforce.resources import clamp_resources
@@ -21,7 +22,6 @@ from . import adjust, features, recipe, view
 from .plugin import Violation
 from .view import Spec
 
-IMAGE = "io.kubernetes.cri.image-name"
 CGROUP2 = "/sys/fs/cgroup/cgroup.controllers"
 _KINDS = {"network": "net", "mount": "mnt"}
 _EVERYTHING = features.Runtime("any", "", (99, 0, 0), True)
@@ -198,13 +198,14 @@ def load(folder: str, select: str = "") -> BundleJudge:
             view.seccomp_message(profile.seccomp)
             if profile.name != name:
                 raise LoadError(f"{folder}: the type {name} calls itself {profile.name}")
-        chosen = _selection(select, profiles)
+        chosen = selection(select, profiles)
     except (BundleError, Refused, view.ViewError, recipe.RecipeError) as error:
         raise LoadError(f"{folder}: {error}") from error
     return BundleJudge(profiles, chosen, bundle.digest, cgroup2=Path(CGROUP2).exists(), filters=filters)
 
 
-def _selection(path: str, profiles: Mapping[str, Profile]) -> Selection:
+def selection(path: str, profiles: Mapping[str, Profile]) -> Selection:
+    """The operator's choice in a file that nobody else writes to, or the standard one; raises LoadError."""
     try:
         if not path:
             return standard(profiles)
