@@ -46,6 +46,17 @@ def test_every_check_for_kubernetes_nodes_is_there(rules: tuple[Rule, ...]) -> N
     assert ids(rules, "cis-kubernetes", "cis-kubernetes-node") == KUBERNETES
 
 
+def test_every_recommendation_of_the_guide_has_a_rule(rules: tuple[Rule, ...]) -> None:
+    mine = [one for one in rules if "security-guidance" in one.references]
+    assert all("guidance" in one.profiles for one in mine)
+    numbers = {number for one in mine for number in one.references["security-guidance"].split(", ")}
+    assert numbers == {
+        *(f"C{n}" for n in range(1, 5)),
+        *(f"I{n}" for n in range(1, 10)),
+        *(f"M{n}" for n in range(1, 4)),
+    }
+
+
 def test_more_than_a_hundred_cases(rules: tuple[Rule, ...], cases: dict[str, Any]) -> None:
     mine = [one for one in rules if "cis-bottlerocket" in one.references]
     counted = {one.name: sum(map(len, cases[one.name].values())) for one in mine}

@@ -25,7 +25,9 @@ def filter_findings(processes: Sequence[Json], compiled: Json) -> Iterator[Found
                 break
             best = best or next(iter(said), "the bundle has no program")
         else:
-            yield "filter", f"process {process['pid']}", "the compiled filter", best or "none"
+            who = f"thread {process['pid']} of process" if "thread_of" in process else "process"
+            number = process.get("thread_of", process["pid"])
+            yield "filter", f"{who} {number}", "the compiled filter", best or "none"
 
 
 @lru_cache(maxsize=256)

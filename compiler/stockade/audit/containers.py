@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from stockade.audit.container_devices import device_findings
 from stockade.audit.container_filters import filter_findings
 from stockade.audit.container_mounts import mount_findings
 from stockade.audit.container_parts import (
@@ -18,6 +19,7 @@ from stockade.audit.container_parts import (
 Found = tuple[str, str, str, str]
 """kind, what, the compiled value, the live one."""
 Json = Mapping[str, Any]
+_KEYS = ("container", "type", "kind", "what", "compiled", "live")
 
 
 def findings(
@@ -77,6 +79,21 @@ def findings(
     for task in tasks:
         if task["id"] not in alive:
             add(task["id"], task["type"] or "?", [("state", "processes", "a task of containerd", "none in its group")])
+    return found
+
+
+def device_rules(
+    containers: Sequence[Json], tasks: Sequence[Json], types: Mapping[str, Json], rules: Mapping[str, Json]
+) -> list[dict[str, str]]:
+    """The same of the devices that a container's control group lets it use; `rules` has them by container."""
+    by_id = {task["id"]: task for task in reversed(tasks)}
+    found = []
+    for one in containers:
+        name = one["id"]
+        kind, _ = type_of(one, by_id.get(name), types)
+        if kind is not None and name in rules:
+            several = device_findings(rules[name], types[kind])
+            found += [dict(zip(_KEYS, (name, kind, *said), strict=True)) for said in several]
     return found
 
 

@@ -247,6 +247,14 @@ def _findings(d: Deriver) -> Fact:
     return Fact.of(findings(d.need, types, filters.value), d.get("containers").path)
 
 
+def _device_findings(d: Deriver) -> Fact:
+    from stockade.audit.containers import device_rules
+
+    rules = d.need("containers.devices")
+    found = device_rules(d.need("containers"), d.need("containerd.tasks"), d.need("compiled.types"), rules)
+    return Fact.of(found, d.get("containers.devices").path)
+
+
 def _coverage(d: Deriver) -> Fact:
     found = len(d.need("containers"))
     ended = d.need("containers.host")["ended"]
@@ -267,5 +275,6 @@ _DERIVED: Final[dict[str, Callable[[Deriver], Fact]]] = {
     "firewall.ipv4": _firewall(4),
     "firewall.ipv6": _firewall(6),
     "containers.findings": _findings,
+    "containers.device_findings": _device_findings,
     "containers.coverage": _coverage,
 }

@@ -54,6 +54,7 @@ READ: Final = {
     "containers": "every container: id, group, processes, mounts, limits, rlimits",
     "containers.host": "namespaces of PID 1, and containers that ended while they were read",
     "containers.filters": "seccomp filters of the containers' processes, read by ptrace",
+    "containers.devices": "device programs of the containers' control groups, or their lists: programs, list",
     "containerd.tasks": "what containerd says it runs: id, namespace, group, type, label",
     "containerd.config": "containerd's configuration: path, changed, started, settings",
     "image.inventory": "installed packages: name, version, release",
@@ -83,6 +84,7 @@ DERIVED: Final = {
     "firewall.ipv4": "policies by hook; loopback, loopback_out: do packets of the loopback network come from `lo`?",
     "firewall.ipv6": "the same of IPv6",
     "containers.findings": "where a container is not what was compiled: container, type, kind, what, compiled, live",
+    "containers.device_findings": "devices that a container may use and its type may not, in the same form",
     "containers.coverage": "found, judged, ended",
 }
 

@@ -9,6 +9,7 @@ from typing import Final
 from stockade.audit.facts import (
     configuration,
     containers,
+    devices,
     filters,
     firewall,
     image,
@@ -52,7 +53,7 @@ def collect(host: Host, asked: Iterable[str], *, walk: bool = True, ptrace: bool
     found |= firewall.collect(host)
     found |= selinux.collect(host)
     found |= _root(host, found["mounts"])
-    found |= _processes(host, ptrace)
+    found |= _processes(host, ptrace, found["mounts"])
     found |= image.collect(host)
     found |= image.modes(host, sorted(name.partition(":")[2] for name in names if name.startswith("file:")))
     found |= configuration.collect(host)
@@ -120,12 +121,19 @@ def _root(host: Host, mounted: Fact) -> dict[str, Fact]:
     return {"root.device": device, "root.table": verity.table(host, int(major), int(minor))}
 
 
-def _processes(host: Host, ptrace: bool) -> dict[str, Fact]:
+def _processes(host: Host, ptrace: bool, mounted: Fact) -> dict[str, Fact]:
     stated = containers.tasks(host)
     known = {one["group"]: one["id"] for one in stated.value if one["group"]} if stated.known else {}
     said, members = processes.collect(host, known)
     if not said.known:
-        names = ("processes", "containers", "containers.host", "containers.filters")
+        names = ("processes", "containers", "containers.host", "containers.filters", "containers.devices")
         return {**dict.fromkeys(names, said), "containerd.tasks": stated}
-    programs = filters.collect(members) if ptrace else Fact.absent("", "was not asked for (--filters)")
-    return {"processes": said, "containers.filters": programs, **containers.collect(host, members, stated)}
+    programs = filters.collect(members, host.threads) if ptrace else Fact.absent("", "was not asked for (--filters)")
+    found = containers.collect(host, members, stated)
+    alive = found["containers"]
+    if alive.known and mounted.known:
+        groups = {one["id"]: (one["group"], one["device_group"]) for one in alive.value}
+        found["containers.devices"] = devices.collect(host, groups, mounted.value)
+    else:
+        found["containers.devices"] = mounted if alive.known else alive
+    return {"processes": said, "containers.filters": programs, **found}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ STATES: Final = ("/run/containerd/io.containerd.runtime.v2.task", "/run/host-con
 """Where containerd keeps the specification that it gave to the runtime: NAMESPACE/ID/config.json below these."""
 
 _MOUNTS: Final = 8 << 20
+_DEVICES: Final = re.compile(r"(?m)^\d+:(?:[^:\n]+,)?devices(?:,[^:\n]+)?:(.*)$")
 
 
 def status(content: bytes) -> dict[str, str]:
@@ -95,7 +97,7 @@ def _container(host: Host, folder: int, name: str, pids: list[int]) -> dict[str,
     """
     processes: list[dict[str, Any]] = []
     mounts: dict[str, list[dict[str, Any]]] = {}
-    group, rlimits, score = "", {}, 0
+    group, older, rlimits, score = "", "", {}, 0
     for pid in pids:
         try:
             process = Process(folder, pid)
@@ -115,7 +117,9 @@ def _container(host: Host, folder: int, name: str, pids: list[int]) -> dict[str,
             if one["namespaces"]["mnt"] not in mounts:
                 mounts[one["namespaces"]["mnt"]] = mountinfo(process.read("mountinfo", _MOUNTS))
             if not group:
-                group = process.read("cgroup").decode("utf-8", "backslashreplace").rpartition("::")[2].strip()
+                said_group = process.read("cgroup").decode("utf-8", "backslashreplace")
+                group = said_group.rpartition("::")[2].strip()
+                older = next(iter(_DEVICES.findall(said_group)), "")
                 rlimits = _rlimits(process.read("limits"))
                 score = int(process.read("oom_score_adj"))
             processes.append(one)
@@ -135,6 +139,7 @@ def _container(host: Host, folder: int, name: str, pids: list[int]) -> dict[str,
     return {
         "id": name,
         "group": group,
+        "device_group": older,
         "processes": processes,
         "mounts": mounts,
         "limits": limits,

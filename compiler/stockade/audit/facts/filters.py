@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 from stockade.audit.facts.fact import Fact
@@ -21,23 +22,41 @@ _libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c
 _libc.ptrace.restype = ctypes.c_long
 
 
-def collect(members: Mapping[str, list[int]]) -> Fact:
-    """Container to [{pid, programs}], the programs of each process in hexadecimal, the last installed first."""
+def collect(members: Mapping[str, list[int]], threads: Callable[[int], list[int]] | None = None) -> Fact:
+    """Container to [{pid, programs}], the programs of each process in hexadecimal, in the order of their installing.
+
+    A thread is there too, with `thread_of`, where its filters are others than its leader's: each installs its own.
+    """
     found: dict[str, list[dict[str, object]]] = {}
     for name, pids in sorted(members.items()):
         found[name] = []
         for pid in pids:
+            leader: list[str] | None = None
             try:
-                found[name].append({"pid": pid, "programs": [one.hex() for one in programs(pid)]})
-            except ProcessLookupError:
+                every = sorted((threads or _threads)(pid), key=lambda one: one != pid)
+            except (FileNotFoundError, ProcessLookupError):
                 continue
-            except OSError as error:
-                return Fact.unreadable(f"/proc/{pid}", f"filters by ptrace: {error.strerror}")
+            for one in every:
+                try:
+                    held = [program.hex() for program in programs(one)]
+                except ProcessLookupError:
+                    continue
+                except OSError as error:
+                    return Fact.unreadable(f"/proc/{pid}", f"filters by ptrace: {error.strerror}")
+                if one == pid:
+                    leader = held
+                    found[name].append({"pid": pid, "programs": held})
+                elif held != leader:
+                    found[name].append({"pid": one, "thread_of": pid, "programs": held})
     return Fact.of(found, "ptrace")
 
 
+def _threads(pid: int) -> list[int]:
+    return [int(one.name) for one in Path(f"/proc/{pid}/task").iterdir()]
+
+
 def programs(pid: int) -> list[bytes]:
-    """The filters of one process, the last installed first. OSError as ptrace(2) has it."""
+    """The filters of one process, in the order of their installing. OSError as ptrace(2) has it."""
     _ptrace(_SEIZE, pid)
     try:
         _ptrace(_INTERRUPT, pid)

@@ -149,6 +149,15 @@ class Host:
         finally:
             os.close(descriptor)
 
+    def threads(self, pid: int) -> list[int]:
+        """The numbers of a process's threads, its own among them; ProcessLookupError where it has ended."""
+        said = self.names(f"/proc/{pid}/task")
+        if said.outcome == "absent":
+            raise ProcessLookupError(pid)
+        if not said.known:
+            raise OSError(errno.EACCES, said.why)
+        return [int(name) for name in said.value]
+
     def nested(self, folder: str, limit: int = 4096) -> Fact:
         """Name to bytes of the files in a folder that is a mount of its own, and in the root's type of mount only."""
         for place in self.covered:
