@@ -6,7 +6,7 @@ VENV := .venv/bin
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: all install install-test test lint bench profiles fresh doctor clean help
+.PHONY: all install install-test test lint bench profiles fresh man site reference doctor clean help
 
 all: install ## install what is missing, build the shipped policy into build/, show what came out
 	@$(VENV)/stockade build -o build
@@ -38,6 +38,15 @@ profiles: all ## compile the shipped policy into profiles/, to be committed with
 fresh: all ## fail when profiles/ is not what the shipped policy compiles to
 	@diff -r -x manifest.json build profiles || { \
 	  echo "profiles/ is stale: run 'make profiles' and commit it" >&2; exit 1; }
+
+man: install ## write a manual page for each command into .artefacts/man
+	@$(VENV)/python tools/man.py .artefacts/man
+
+site: install ## make the manual a site in .artefacts/site; a dead link is an error
+	@$(VENV)/mkdocs build --quiet --strict --clean --config-file tools/mkdocs.yml --site-dir ../.artefacts/site
+
+reference: install ## write docs/reference.md anew from the schemas
+	@$(VENV)/python tools/reference.py docs/reference.md
 
 doctor: install ## say what is missing here
 	@$(VENV)/stockade doctor

@@ -129,6 +129,8 @@ def test_a_make_target_that_is_named_exists() -> None:
 
 @pages
 def test_a_page_is_read_in_one_sitting(page: Path) -> None:
+    if page.name == "reference.md":  # is looked things up in, and generated
+        return
     assert len(page.read_text().splitlines()) <= 270
 
 

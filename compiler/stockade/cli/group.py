@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "nri": "Confine containers of CRI as containerd's NRI plugin, as far as NRI reaches.",
     "audit": "Judge a host by what its kernel says, and its containers by what was compiled.",
     "lsp": "Serve an editor: faults, completion, hover, definitions.",
+    "completion": "Print what makes a shell complete commands and options.",
     "doctor": "Say what is missing on this machine, and how to install it.",
     "lab": "Build, boot and question the guest host.",
 }

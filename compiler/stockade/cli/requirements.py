@@ -154,6 +154,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
         probes.file("usr/share/keyrings/debian-archive-keyring.gpg"),
         "debian-archive-keyring",
     ),
+    Requirement("groff", (_TEST,), "reads the manual pages", probes.program("groff"), "groff-base"),
     Requirement("apt", (_TEST, _LAB), "fetches the guest's packages", probes.program("apt-get"), "apt"),
     Requirement(
         "kernel headers",
