@@ -42,8 +42,8 @@ fresh: all ## fail when profiles/ is not what the shipped policy compiles to
 man: install ## write a manual page for each command into .artefacts/man
 	@$(VENV)/python tools/man.py .artefacts/man
 
-site: install ## make the manual a site in .artefacts/site; a dead link is an error
-	@$(VENV)/mkdocs build --quiet --strict --clean --config-file tools/mkdocs.yml --site-dir ../.artefacts/site
+site: install-test ## make the manual a site in .artefacts/site; a dead link is an error
+	@$(VENV)/mkdocs build --strict --clean --config-file tools/mkdocs.yml --site-dir ../.artefacts/site
 
 reference: install ## write docs/reference.md anew from the schemas
 	@$(VENV)/python tools/reference.py docs/reference.md

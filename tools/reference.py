@@ -1,4 +1,4 @@
-"""Writes the reference of the policy language from the schemas that the loader holds files against: `reference.py FILE`.
+"""Writes the reference of the policy language from the schemas that the loader reads: `tools/reference.py FILE`.
 
 A test compares the page with what this writes.
 """
