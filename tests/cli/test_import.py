@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
-from stockade.cli.container_text import container_text
-from stockade.cli.import_seccomp import Importer
 from stockade.cli.main import main
+from stockade.importing.calls import Importer
+from stockade.importing.container_text import container_text
 from stockade.model.container import Sockets
 from stockade.model.names import CAPABILITIES, FAMILIES
 from stockade.model.position import Position

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stockade.cli.import_draft import ImportFault
-from stockade.cli.import_inspect import draft_of_inspect
-from stockade.cli.import_oci import draft_of_spec
 from stockade.cli.main import main
+from stockade.importing import held
+from stockade.importing.draft import ImportFault
+from stockade.importing.inspected import draft_of_inspect
+from stockade.importing.specification import draft_of_spec
 from stockade.model.container import Quota, Rlimit
 from stockade.model.grants import grants
 from stockade.model.policy import Policy
@@ -22,6 +23,7 @@ from stockade.oci.build import to_runtime_spec
 from stockade.oci.narrow import narrower
 from stockade.prove.policy import source_findings
 from stockade.prove.policy_sources import diff_sources
+from stockade.source.files import SourceFile
 from stockade.source.load import load
 
 from tests.cli.test_import import assert_equal
@@ -277,3 +279,23 @@ def test_devices_come_back_by_number() -> None:
         {"path": "/dev/net/tun", "type": "c", "major": 10, "minor": 200, "access": "rw", "why": why},
     ]
     assert "narrowed: devices: nodes of any block device are not made" in draft.notes
+
+
+@pytest.mark.parametrize(("name", "builds"), [("bare", 2), ("docker-batch", 3)])
+def test_no_policy_is_built_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, builds: int) -> None:
+    """The policy by itself, with the type as first written, and once more where `widens` had to be added."""
+    built: list[tuple[bytes, ...]] = []
+    real = held.build
+
+    def build(files: list[SourceFile]) -> Policy:
+        built.append(tuple(file.data for file in files))
+        return real(files)
+
+    monkeypatch.setattr(held, "build", build)
+    source = INSPECTED / f"{name}.json" if name != "bare" else tmp_path / "config.json"
+    if name == "bare":
+        source.write_text((ROOT / "profiles/containers/ordinary/oci.json").read_text())
+    words = ["inspect" if name != "bare" else "oci", str(source), "--policy", str(ROOT / "policy"), "--name", "again"]
+    assert main(["import", *words, "-o", str(tmp_path / "type.yaml")]) == 0
+    assert ("\nwidens:" in (tmp_path / "type.yaml").read_text()) == (builds == 3)
+    assert len(built) == len(set(built)) == builds

@@ -25,6 +25,7 @@ ROOMS["page"] = set()
 ROOMS["audit"].add("page")
 ROOMS["review"] = {"model", *TARGETS, "bundle", "prove", "page"}
 ROOMS["learn"] = {"model", "source", "prove"}
+ROOMS["importing"] = {"model", "source", "seccomp", "oci", "prove"}
 ROOMS["editor"] = {"model", "source", "prove"}
 ROOMS["cli"] = set(ROOMS)
 

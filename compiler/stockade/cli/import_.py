@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from stockade.cli import filters
-from stockade.cli.output import Stop, message
+from stockade.cli.output import Answer, Stop, message
 from stockade.cli.policy import find_policy
 
 if TYPE_CHECKING:
-    from stockade.cli.import_draft import Draft
+    from stockade.importing.draft import Draft
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -59,9 +59,9 @@ def seccomp(
     Example:
       stockade import seccomp docker.json --caps CHOWN,SETUID --name web -o policy/containers/web.yaml
     """
-    from stockade.cli.container_text import container_text
-    from stockade.cli.import_default import with_short_default
-    from stockade.cli.import_seccomp import Importer
+    from stockade.importing.calls import Importer
+    from stockade.importing.container_text import container_text
+    from stockade.importing.default import with_short_default
     from stockade.model.syscalls import ARCHITECTURES, NATIVE
     from stockade.seccomp.profile import covered, resolve
     from stockade.seccomp.profile_json import ProfileError
@@ -120,7 +120,7 @@ def inspect(
     Example:
       docker inspect shop | stockade import inspect - -o policy/containers/shop.yaml
     """
-    from stockade.cli.import_inspect import draft_of_inspect
+    from stockade.importing.inspected import draft_of_inspect
 
     return _import(draft_of_inspect, source, name, parent, filter_, policy, output)
 
@@ -139,7 +139,7 @@ def oci(
     Example:
       stockade import oci config.json --name shop -o policy/containers/shop.yaml
     """
-    from stockade.cli.import_oci import draft_of_spec
+    from stockade.importing.specification import draft_of_spec
 
     return _import(draft_of_spec, source, name, parent, filter_, policy, output)
 
@@ -153,8 +153,9 @@ def _import(
     policy: Path | None,
     output: Path | None,
 ) -> int:
-    from stockade.cli.import_draft import ImportFault
-    from stockade.cli.import_type import Policies, write_type
+    from stockade.importing.draft import ImportFault
+    from stockade.importing.held import Policies, write_type
+    from stockade.source.diagnostics import PolicyError
 
     try:
         draft = reader(_json(source))
@@ -166,7 +167,13 @@ def _import(
             raise Stop(f"{filter_}: $: expected an object")
     label = _label(name, draft.name or source.stem)
     head = ["Imported. `choose` marks what a person decides; all else is as the container had it, or narrower."]
-    written = write_type(draft, label, parent, Policies(find_policy(policy)), head)
+    folder = find_policy(policy)
+    try:
+        written = write_type(draft, label, parent, Policies(folder), head)
+    except ImportFault as error:
+        raise Stop(str(error)) from None
+    except PolicyError as error:
+        raise Stop(error.render(f"{folder}/"), Answer.NO) from None
     for line in draft.notes:
         message(line)
     for line in written.refused:

@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stockade.cli.container_text import socket_lines, syscall_lines
-from stockade.cli.import_draft import Draft, listed
-from stockade.cli.import_oci import draft_of_spec
-from stockade.cli.output import Answer, Stop
-from stockade.cli.type_text import type_text
+from stockade.importing.container_text import socket_lines, syscall_lines
+from stockade.importing.draft import Draft, ImportFault, listed
+from stockade.importing.specification import draft_of_spec
+from stockade.importing.type_text import type_text
 from stockade.model.grants import grants
 from stockade.model.policy import Policy
 from stockade.model.syscalls import ARCHITECTURES, NATIVE
 from stockade.oci.build import to_runtime_spec
 from stockade.prove.containers import beyond
-from stockade.source.diagnostics import PolicyError
 from stockade.source.documents import read_all, syscall_groups
 from stockade.source.files import SourceFile, read_files
 from stockade.source.load import build
@@ -36,22 +34,22 @@ class Written:
 
 
 class Policies:
-    """A policy folder, alone and with one more container type."""
+    """A policy folder, alone and with one more container type. What is wrong with it is a PolicyError.
+
+    No text is built twice: a type is looked at as it was first written, and once more where that had to be changed.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
         self.files = read_files(folder)
-        self.policy = self._build(self.files)
-
-    def _build(self, files: list[SourceFile]) -> Policy:
-        try:
-            return build(files)
-        except PolicyError as error:
-            raise Stop(error.render(f"{self.folder}/"), Answer.NO) from None
+        self.policy = build(self.files)
+        self._built: dict[tuple[str, str], Policy] = {}
 
     def with_type(self, name: str, text: str) -> Policy:
-        """The policy with this type; ends the command where the two do not go together."""
-        return self._build([*self.files, SourceFile(f"containers/{name}.yaml", text.encode())])
+        """The policy with this type; PolicyError where the two do not go together."""
+        if (name, text) not in self._built:
+            added = SourceFile(f"containers/{name}.yaml", text.encode())
+            self._built[name, text] = build([*self.files, added])
+        return self._built[name, text]
 
     def groups(self) -> Mapping[str, tuple[str, ...]]:
         """The groups of system calls."""
@@ -65,17 +63,18 @@ def write_type(draft: Draft, name: str, parent: str | None, policies: Policies, 
     """The type that a draft is. Without a filter of its own it extends `parent`, by default the policy's default type.
 
     What an engine gives unasked is narrowed to the parent's; what somebody asked for is kept under `widens`.
+    ImportFault where the draft can be no type of this policy, PolicyError where the policy with it has faults.
     """
     policy = policies.policy
     if name in policy.containers:
-        raise Stop(f"the policy has a container type `{name}` already; say --name")
+        raise ImportFault(f"the policy has a container type `{name}` already; say --name")
     draft.body |= {"container": name, "why": f"Imported from what ran as {draft.name or name}."}
     draft.comments["why"] = "what this type is for, and whom it trusts"
     raw: dict[str, list[str]] = {}
     if draft.seccomp is None or parent is not None:
         parent = parent or policy.default
         if parent not in policy.containers:
-            raise Stop(f"unknown container type `{parent}`; the policy has {', '.join(policy.containers)}")
+            raise ImportFault(f"unknown container type `{parent}`; the policy has {', '.join(policy.containers)}")
         if draft.seccomp is not None:
             raw = _calls(draft, policies)
             if "  allow-when:" not in raw["syscalls"]:  # what is not said is the parent's
@@ -93,8 +92,8 @@ def write_type(draft: Draft, name: str, parent: str | None, policies: Policies, 
 
 def _calls(draft: Draft, policies: Policies) -> dict[str, list[str]]:
     """`syscalls` and `sockets` of a draft with a profile, as lines."""
-    from stockade.cli.import_default import with_short_default
-    from stockade.cli.import_seccomp import Importer
+    from stockade.importing.calls import Importer
+    from stockade.importing.default import with_short_default
     from stockade.seccomp.profile import NEWEST, covered, resolve
     from stockade.seccomp.profile_format import read
     from stockade.seccomp.profile_json import ProfileError
@@ -105,11 +104,11 @@ def _calls(draft: Draft, policies: Policies) -> dict[str, list[str]]:
         said = read(json.dumps(draft.seccomp).encode())
         archs = tuple(arch for arch in NATIVE if ARCHITECTURES[arch].oci in covered(said, arch))
         if not archs:
-            raise Stop(f"linux.seccomp: for none of {', '.join(NATIVE)}")
+            raise ImportFault(f"linux.seccomp: for none of {', '.join(NATIVE)}")
         held = frozenset(listed_all() if bounding == "all" else bounding)
         importer = Importer(with_short_default(resolve(said, archs, held, NEWEST, False)), policies.groups())
     except ProfileError as error:
-        raise Stop(f"linux.seccomp: {error}") from None
+        raise ImportFault(f"linux.seccomp: {error}") from None
     syscalls, (families, denials) = importer.syscalls(), importer.sockets()
     for line in importer.notes:
         draft.note(line)

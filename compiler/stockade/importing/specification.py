@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stockade.cli.import_draft import Draft, ImportFault, capability, hidden, listed, mount, size
+from stockade.importing.draft import Draft, ImportFault, capability, hidden, listed, mount, size
 from stockade.model.container import Device, Level
 from stockade.model.names import CAPABILITY_SETS, CGROUP_FILES, NAMESPACES, STANDARD_DEVICES, CgroupKind
 from stockade.oci.build import ANNOTATION, INFINITY, TERMINAL_DEVICES, standard_devices

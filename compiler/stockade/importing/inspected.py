@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from stockade.cli.import_draft import Draft, ImportFault, capability, hidden, listed, member, mount, texts
-from stockade.cli.import_oci import cgroup, device_list, draft_of_spec, rlimit
+from stockade.importing.draft import Draft, ImportFault, capability, hidden, listed, member, mount, texts
+from stockade.importing.specification import cgroup, device_list, draft_of_spec, rlimit
 from stockade.model.names import CAPABILITIES, NAMESPACES
 from stockade.seccomp.profile import DOCKER_CAPS
 

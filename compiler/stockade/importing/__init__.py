@@ -1,0 +1,1 @@
+"""What others have as a container type in the policy language: engines, runtime specifications, seccomp profiles."""
