@@ -7,6 +7,7 @@ from errno import EACCES
 from pathlib import Path
 
 import pytest
+from stockade.cli import lab_image
 from stockade.cli.main import main
 
 
@@ -42,3 +43,15 @@ def test_a_file_that_goes_nowhere_is_wrong_usage(pair: str, bundle: Path) -> Non
 
 def test_a_bundle_that_is_none_could_not_be_asked(tmp_path: Path) -> None:
     assert main(["lab", "run", "--bundle", str(tmp_path), "--", "true"]) == 3
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_who_waits_at_a_terminal_sees_for_what(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], looks: bool
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(lab_image, "on_terminal", lambda stream: looks)
+    with lab_image.waiting("every action"):
+        pass
+    out, err = capsys.readouterr()
+    assert (out, "every action" in err) == ("", looks)

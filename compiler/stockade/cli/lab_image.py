@@ -1,4 +1,4 @@
-"""The lab's image on behalf of a command: a progress bar while it is made, and each way to fail as one line."""
+"""The lab on behalf of a command: how far it is, for whoever looks, and each way to fail as one line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stockade.cli.output import Stop
+from stockade.cli.output import Stop, on_terminal
 
 if TYPE_CHECKING:
     from stockade.lab.host import Extra, Image
@@ -19,7 +19,7 @@ def built(bundle: Path, extras: Sequence[Extra] = (), *, mirror: str | None = No
 
     from stockade.lab.host import build
 
-    if not sys.stderr.isatty():
+    if not on_terminal(sys.stderr):
         return build(bundle, extras=extras, mirror=mirror, refresh=refresh)
     from rich.console import Console
     from rich.progress import Progress
@@ -34,6 +34,23 @@ def built(bundle: Path, extras: Sequence[Extra] = (), *, mirror: str | None = No
             steps += 1
 
         return build(bundle, extras=extras, mirror=mirror, refresh=refresh, progress=tell)
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Something that takes minutes, with the time it has taken so far while somebody looks."""
+    import sys
+
+    if not on_terminal(sys.stderr):
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        bar.add_task(what, total=None)
+        yield
 
 
 @contextmanager

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stockade.cli.lab_image import built, failures
-from stockade.cli.output import Answer, Stop, format_option, json_document, message, on_terminal, table, text
+from stockade.cli.lab_image import built, failures, waiting
+from stockade.cli.output import Answer, Stop, format_option, json_document, table, text
 
 if TYPE_CHECKING:
     from stockade.bundle.read import Bundle
     from stockade.lab.trial.run import Proof
+    from stockade.model.action import Layer
     from stockade.prove.matrix import Matrix
 
 
@@ -28,9 +29,10 @@ def prove(
 ) -> int:
     """Try every action in every container type of BUNDLE on a real kernel, and hold the answers against predictions.
 
-    Each type is started as the bundle says, by runc (`full`) and by crun (`full-crun`), then with one layer taken away
-    at a time (`without-LAYER`), then with all but one taken away (`only-LAYER`). Ends with 0 when the kernel agrees
-    with every prediction, 1 when it does not, 3 when it could not be asked.
+    Each type is started on the lab's host as the bundle says, by runc (`full`) and by crun through containerd
+    (`full-crun`), then with one layer taken away at a time (`without-LAYER`), then with all but one taken away
+    (`only-LAYER`). Ends with 0 when the kernel agrees with every prediction, 1 when it does not, 3 when it could not be
+    asked.
 
     \b
     Example:
@@ -76,17 +78,13 @@ def _proof(whole: Bundle, types: tuple[str, ...], names: tuple[str, ...], timeou
         by_runtime = {runtime: bundle_matrix(whole, oracle, runtime) for runtime in RUNTIMES}
     matrix = by_runtime["runc"]
     image = built(Path(whole.directory), [addition()])
-    if on_terminal():
-        message("starting the hosts; every action in every type and setting takes one to two minutes ...")
     chosen = [known[name] for name in dict.fromkeys(names)] or list(ALL)
-    proof = start(
-        whole,
-        image,
-        lambda action, name, without, runtime: by_runtime[runtime].verdicts[action, name].without(without),
-        types=types,
-        settings=chosen,
-        timeout=timeout,
-    )
+
+    def predicted(action: str, name: str, without: frozenset[Layer], runtime: str) -> bool:
+        return by_runtime[runtime].verdicts[action, name].without(without)
+
+    with waiting("every action in every type and setting: one to two minutes"):
+        proof = start(whole, image, predicted, types=types, settings=chosen, timeout=timeout)
     return matrix, proof
 
 

@@ -19,7 +19,8 @@ static char here;
 static void label(const char *kind, const char *context)
 {
     char path[64];
-    must_put(SELINUX "/context", context, strlen(context) + 1);
+    if (put(SELINUX "/context", context, strlen(context) + 1))
+        fail("the policy has no label %s", context);
     snprintf(path, sizeof path, "/proc/self/attr/%s", kind);
     must_put(path, context, strlen(context) + 1);
 }
