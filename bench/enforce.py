@@ -1,6 +1,6 @@
 """What enforcement costs where containers start: the launcher against the bare runtime, in turn, in the same run.
 
-`runc run` is one container that does nothing, made and removed by the runtime alone. `state` is a verb that the
+`runc run` is one container that does nothing, made and removed by the runtime alone, with its bundle in memory. `state` is a verb that the
 launcher hands on. `ctr run` is a container's whole life through containerd 1.7, with every call of the runtime in it.
 `apply` is the one decision, in this process. A machine that is busy with something else measures that as well.
 """

@@ -18,6 +18,7 @@ from stockade.enforce.install import Installation, install
 
 from tests.enforce import test_attempts_added as added
 from tests.enforce import test_attempts_started as started
+from tests.enforce.conftest import installed
 from tests.enforce.containers import HARMLESS, Site, identity, judge
 
 Spoil = Callable[[Path], Any]
@@ -52,26 +53,25 @@ SPOILS: list[tuple[str, Spoil]] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def other(place: Path, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """An installation whose bundle may be spoiled."""
+    return installed(tmp_path_factory.mktemp("spoiled"), bundle, "runc")
+
+
 @pytest.mark.parametrize("spoil", [s for _, s in SPOILS], ids=[n for n, _ in SPOILS])
-def test_a_bundle_that_cannot_be_trusted(spoil: Spoil, place: Path, bundle: Path, runc: Site, tmp_path: Path) -> None:
-    copy = tmp_path / "bundle"
-    shutil.copytree(runc.bundle, copy)
-    install(
-        Installation(
-            str(copy),
-            str(tmp_path / "prefix"),
-            "/usr/sbin/runc",
-            "/usr/bin/python3",
-            str(tmp_path / "log"),
-            ("selinux",),
-        )
-    )
-    site = Site(tmp_path, copy, "runc")
-    site.state.mkdir()
-    spoil(copy)
-    done = site.call("run", "--bundle", str(site.oci()), identity())
-    assert done.returncode == 1 and "Cap" not in done.stdout
-    assert "always-confined" in site.reasons()
+def test_a_bundle_that_cannot_be_trusted(spoil: Spoil, other: Site, tmp_path: Path) -> None:
+    shutil.copytree(other.bundle, tmp_path / "kept")
+    try:
+        spoil(other.bundle)
+        done = other.call("run", "--bundle", str(other.oci()), identity())
+        assert done.returncode == 1 and "Cap" not in done.stdout
+        assert "always-confined" in other.reasons()
+    finally:
+        shutil.rmtree(other.bundle, ignore_errors=True)
+        shutil.copytree(tmp_path / "kept", other.bundle)
+    # It was the spoiling, and nothing else, for which the container was refused.
+    judge(other, other.call("run", "--bundle", str(other.oci()), identity()), HARMLESS)
 
 
 def test_a_full_disk_leaves_the_old_specification_and_starts_nothing(runc: Site, tmp_path: Path) -> None:

@@ -25,10 +25,11 @@ from stockade.enforce.shape import listing, mapping, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     Json = dict[str, Any]
+    Judge = Callable[[Any, Any, Json], str]
 
 __all__ = ["Host", "Profile", "Refused", "apply", "apply_process", "check", "clamp_resources", "process_label"]
 
@@ -69,13 +70,17 @@ def apply(spec: Json, profile: Profile, host: Host) -> Json:
     return result
 
 
-def check(spec: Json, profile: Profile, host: Host) -> list[tuple[str, str]]:
-    """Every way in which a specification is wider than its type, as (promise or place, what); empty when it is not."""
+def check(spec: Json, profile: Profile, host: Host, judges: Mapping[str, Judge] | None = None) -> list[tuple[str, str]]:
+    """Every way in which a specification is wider than its type, as (promise or place, what); empty when it is not.
+
+    `judges` say of some places in which way a value is wider than the type's, or nothing; with them what is empty is
+    what is absent. Without them every difference counts.
+    """
     try:
         allowed = apply(spec, profile, host)
     except Refused as refused:
         return refused.reasons
-    return list(_differences(spec, allowed, ""))
+    return list(_differences(spec, allowed, "", spec, judges))
 
 
 class _Collected:
@@ -166,17 +171,29 @@ def _rest(linux: Json, profile: Profile, host: Host, reasons: Reasons) -> None:
         reasons.add(NO_PRIVILEGE, "it takes network devices of the host")
 
 
-def _differences(before: Any, after: Any, place: str) -> Iterator[tuple[str, str]]:
+_EMPTY: tuple[Any, ...] = (None, {}, [], "")
+
+
+def _differences(
+    before: Any, after: Any, place: str, spec: Json, judges: Mapping[str, Judge] | None
+) -> Iterator[tuple[str, str]]:
     """Where two documents differ, as (place, the value before and after), at the innermost object."""
-    if type(before) is dict and type(after) is dict:
-        for key in sorted({*before, *after}):
-            yield from _differences(before.get(key), after.get(key), f"{place}.{key}" if place else key)
-    elif before != after:
-        yield place, f"is {_shown(before)}, the type has {_shown(after)}"
+    if before == after or (judges is not None and before in _EMPTY and after in _EMPTY):
+        return
+    if judges and place in judges:
+        if more := judges[place](before, after, spec):
+            yield place, more
+    elif type(before) is dict and (type(after) is dict or (judges is not None and after is None)):
+        for key in sorted({*before, *(after or {})}):
+            inner = f"{place}.{key}" if place else key
+            yield from _differences(before.get(key), (after or {}).get(key), inner, spec, judges)
+    else:
+        yield place, f"is {shown(before)}, the type has {shown(after)}"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value in a few words."""
     if type(value) is list:
-        return f"[{', '.join(_shown(item) for item in value[:8])}{', ...' if len(value) > 8 else ''}]"
+        return f"[{', '.join(shown(item) for item in value[:8])}{', ...' if len(value) > 8 else ''}]"
     said = "absent" if value is None else str(value)
     return said if len(said) <= 120 else f"{said[:117]}..."

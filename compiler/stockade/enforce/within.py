@@ -7,14 +7,15 @@ order. Those differences are left out here, and nothing else is.
 
 from __future__ import annotations
 
-from stockade.enforce.core import Refused, apply
+from stockade.enforce.core import check, shown
 from stockade.enforce.shape import listing, mapping, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
+    from stockade.enforce.core import Judge
     from stockade.enforce.profile import Host, Profile
 
     Json = dict[str, Any]
@@ -29,31 +30,7 @@ _SELECTORS = ("type", "major", "minor")
 
 def wider(spec: Json, profile: Profile, host: Host) -> list[tuple[str, str]]:
     """Every way in which a specification is wider than its type, as (promise or place, what); empty where it is not."""
-    try:
-        allowed = apply(spec, profile, host)
-    except Refused as refused:
-        return refused.reasons
-    return list(_wider(spec, allowed, "", spec))
-
-
-def _wider(before: Any, after: Any, place: str, spec: Json) -> Iterator[tuple[str, str]]:
-    """Where `before` gives more than `after`, at the innermost object."""
-    if before == after or (before in _EMPTY and after in _EMPTY):
-        return
-    if place in _JUDGES:
-        if more := _JUDGES[place](before, after, spec):
-            yield place, more
-    elif type(before) is dict and type(after) is dict:
-        for key in sorted({*before, *after}):
-            yield from _wider(before.get(key), after.get(key), f"{place}.{key}" if place else key, spec)
-    elif type(before) is dict and after is None:
-        for key in sorted(before):
-            yield from _wider(before[key], None, f"{place}.{key}", spec)
-    else:
-        yield place, f"is {_shown(before)}, the type has {_shown(after)}"
-
-
-_EMPTY: tuple[Any, ...] = (None, {}, [], "")
+    return check(spec, profile, host, _JUDGES)
 
 
 def _subset(before: Any, after: Any, spec: Json) -> str:
@@ -76,7 +53,7 @@ def _pids(before: Any, after: Any, spec: Json) -> str:
     limit = (after or {}).get("limit", 0)
     if not before and str(said).isdecimal() and int(said) <= limit:
         return ""
-    return f"is {_shown(before)}, the type has {_shown(after)}"
+    return f"is {shown(before)}, the type has {shown(after)}"
 
 
 def more_devices(before: list[Json], after: list[Json]) -> list[str]:
@@ -147,12 +124,7 @@ def _within(mine: Tests | None, theirs: Tests | None) -> bool:
     return theirs is None or (mine is not None and mine <= theirs)
 
 
-def _shown(value: Any) -> str:
-    said = "absent" if value is None else str(value)
-    return said if len(said) <= 120 else f"{said[:117]}..."
-
-
-_JUDGES: dict[str, Callable[[Any, Any, Json], str]] = {
+_JUDGES: dict[str, Judge] = {
     **{f"process.capabilities.{kind}": _subset for kind in ("bounding", "effective", "permitted", "inheritable")},
     "process.capabilities.ambient": _subset,
     "linux.maskedPaths": _superset,
