@@ -126,6 +126,8 @@ LISTS = [
     "syscalls:\n  allow:  # in blocks\n    - read\n    - write  # the last\n  denied: EPERM\n",
     'syscalls: {allow: [read, "@time-read"], denied: EPERM}\n',
     "syscalls:\n  allow: [read,\n    write]  # over lines\n",
+    "syscalls: {denied: EPERM, allow: [ ]}  # the last\n",
+    "syscalls:\n  allow: []  # in blocks\n",
     "cgroup: {pids.max: 3}  # none of its own\n",
 ]
 
@@ -138,13 +140,21 @@ def test_calls_are_written_where_the_list_is_and_comments_stay(body: str) -> Non
     changes = Learner(build(files)).learn(log, "odd")
     after = edited(files, changes)
     written = next(file.data.decode() for file in after if file.name == "containers/odd.yaml")
-    rules = {rule.call for rule in build(after).containers["odd"].syscalls.rules}
-    assert "mount" in rules
+    before, rules = ({r.call for r in build(one).containers["odd"].syscalls.rules} for one in (files, after))
+    assert rules == before | {"mount"}
     kept = [line for line in text.splitlines() if "allow" not in line and "write]" not in line]
     assert [line for line in kept if line not in written.splitlines()] == []
     assert [
         word for word in ("# in blocks", "# the last", "# over lines", "# none", "# A comment.") if word in text
     ] == [word for word in ("# in blocks", "# the last", "# over lines", "# none", "# A comment.") if word in written]
+
+
+def test_an_empty_list_over_lines_is_left_to_a_person() -> None:
+    text = "container: odd\nextends: ordinary\nwhy: x\nsyscalls:\n  allow: [\n  ]\n"
+    files = [*OPEN, SourceFile("containers/odd.yaml", text.encode())]
+    changes = Learner(build(files)).learn(log_of(logs.seccomp(1, "", "c000003e", "165")), "odd")
+    with pytest.raises(ValueError, match=r"containers/odd\.yaml:5:10: write the empty list as \[\]"):
+        edited(files, changes)
 
 
 def test_written_is_only_what_holds(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from stockade.learn.changes import Changes, NewCalls, NewRule
 from stockade.model.access import spell
+from stockade.model.position import Position
 from stockade.source.diagnostics import Diagnostics
 from stockade.source.files import SourceFile
 from stockade.source.yaml import Map, Seq, read_documents
@@ -41,20 +42,40 @@ def edited(files: Sequence[SourceFile], changes: Changes) -> list[SourceFile]:
         found[LEARNED] = text + "".join(f"  - {rule_text(rule)}\n" for rule in changes.rules)
     for calls in changes.calls:
         name = _file_of(files, calls.container)
-        found[name] = _with_calls(name, found[name], calls)
+        found[name] = _with_calls(name, found[name], calls, _inherited(files, calls.container))
     return [SourceFile(name, text.encode("utf-8")) for name, text in sorted(found.items())]
 
 
 def _file_of(files: Sequence[SourceFile], container: str) -> str:
+    for name, _ in _documents(files, container):
+        return name
+    raise ValueError(f"no file declares the container type {container}")
+
+
+def _documents(files: Sequence[SourceFile], container: str) -> Iterator[tuple[str, Map]]:
+    """(file, document) of each declaration of a container type."""
     for file in files:
         if file.name.startswith("containers/"):
             for document in read_documents(file.name, file.data, Diagnostics()):
                 if document.get("container") == container:
-                    return file.name
-    raise ValueError(f"no file declares the container type {container}")
+                    yield file.name, document
 
 
-def _with_calls(name: str, text: str, new: NewCalls) -> str:
+def _inherited(files: Sequence[SourceFile], container: str) -> list[str]:
+    """What a type without a list of its own is allowed: the list of the nearest type that it extends and that has one.
+
+    A list of its own takes the place of that one, so it has to begin with the same.
+    """
+    for _, document in _documents(files, container):
+        syscalls = document.get("syscalls")
+        if isinstance(syscalls, Map) and isinstance(allow := syscalls.get("allow"), Seq):
+            return [str(name) for name in allow]
+        if parent := document.get("extends"):
+            return _inherited(files, str(parent))
+    return []
+
+
+def _with_calls(name: str, text: str, new: NewCalls, inherited: Sequence[str]) -> str:
     """A container type's text with calls added to `syscalls: allow`, in whichever style that list is."""
     names = [call for call, _ in new.calls]
     document = next(
@@ -62,13 +83,16 @@ def _with_calls(name: str, text: str, new: NewCalls) -> str:
     )
     syscalls = document.get("syscalls")
     if not isinstance(syscalls, Map):
-        return _appended(text, document, f"syscalls:\n  allow:\n{_items(names, 4)}")
+        spelled = [f'"{word}"' if word.startswith("@") else word for word in inherited]
+        return _appended(text, document, f"syscalls:\n  allow:\n{_items([*spelled, *names], 4)}")
     allow = syscalls.get("allow")
-    if not isinstance(allow, Seq) or not allow:
+    if not isinstance(allow, Seq):
         raise ValueError(
             f"{syscalls.at}: `{new.container}` lists no calls of its own under `allow`: add {', '.join(names)}"
         )
     lines = text.split("\n")
+    if not allow:
+        return _filled(lines, syscalls.values_at["allow"], names)
     last = allow.items_at[-1]
     line = lines[last.line - 1]
     if line[: last.column - 1].strip() == "-":
@@ -78,6 +102,17 @@ def _with_calls(name: str, text: str, new: NewCalls) -> str:
     quote = line[at] if line[at] in "\"'" else ""
     end = line.index(quote, at + 1) + 1 if quote else at + len(str(allow[-1]))
     lines[last.line - 1] = f"{line[:end]}, {', '.join(names)}{line[end:]}"
+    return "\n".join(lines)
+
+
+def _filled(lines: list[str], at: Position, names: Sequence[str]) -> str:
+    """A text whose list at this place is empty, with names in it. ValueError where the list spans lines."""
+    line = lines[at.line - 1]
+    before, list_ = line[: at.column - 1], line[at.column - 1 :]
+    inside, closed, after = list_[1:].partition("]")
+    if not closed or inside.strip():
+        raise ValueError(f"{at}: write the empty list as []")
+    lines[at.line - 1] = f"{before}[{', '.join(names)}]{after}"
     return "\n".join(lines)
 
 
