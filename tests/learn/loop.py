@@ -229,10 +229,10 @@ class Exercise:
 
     def add(self, one: Container, name: str) -> None:
         self.files += one.files()
-        self.tasks.append(one.run("/usr/bin/crun", name=name))
+        self.tasks.append(one.run("/usr/bin/crun", name=name, timeout=90))
 
     def run(self, bundle: Path) -> HostRun:
-        return run(build(bundle), self.tasks, files=self.files, timeout=150)
+        return run(build(bundle), self.tasks, files=self.files, timeout=200)
 
 
 def outcome(told: HostRun, name: str) -> dict[str, bool]:

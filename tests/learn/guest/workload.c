@@ -86,6 +86,7 @@ static int web(void)
 	must(child >= 0, "fork");
 	if (child == 0)
 		worker(listening, log);
+	close(listening);
 	client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	must(client >= 0 && connect(client, (struct sockaddr *)&at, sizeof(at)) == 0, "connect");
 	must(send(client, "GET / HTTP/1.0\r\n\r\n", 18, MSG_NOSIGNAL) == 18, "send");
@@ -143,9 +144,10 @@ static int database(void)
 	must(child >= 0, "fork");
 	if (child == 0)
 		_exit(backend(socket_path, shared, &end));
-	do
+	do {
 		must(nanosleep(&little, NULL) == 0, "nanosleep");
-	while (!__atomic_load_n(shared, __ATOMIC_SEQ_CST));
+		must(waitpid(child, NULL, WNOHANG) == 0, "the backend");
+	} while (!__atomic_load_n(shared, __ATOMIC_SEQ_CST));
 	strncpy(at.sun_path, socket_path, sizeof(at.sun_path) - 1);
 	client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	must(client >= 0 && connect(client, (struct sockaddr *)&at, sizeof(at)) == 0, "connect");
