@@ -67,8 +67,15 @@ def test_it_fits_a_telephone_with_everything_unfolded(browser: Browser, html: Pa
     browser.open(html, 390, 844)
     width = "document.documentElement.scrollWidth"
     assert browser.ask(width) == 390
+    outside = (
+        "[...document.querySelectorAll('section .heat, section .inside *')]"
+        ".filter(e => !e.closest('.wide, .scroll') && e.offsetWidth > 0)"
+        ".filter(e => e.getBoundingClientRect().right > e.closest('section').getBoundingClientRect().right - 10)"
+        ".map(e => e.textContent.slice(0, 40))"
+    )
     browser.ask("document.querySelectorAll('details').forEach(one => one.open = true)")
     assert browser.ask(width) == 390
+    assert browser.ask(outside) == []
 
 
 def test_every_row_is_in_reach_of_the_keyboard(browser: Browser, html: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -136,3 +137,19 @@ def test_another_policy_is_refused(
     assert main(["report", str(reviewed), "-o", str(tmp_path / "no" / "r.html")]) == 3
     assert "No such file" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_facts_of_a_host_have_the_audits_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    facts, one, two = (tmp_path / name for name in ("host.json", "one.html", "two.html"))
+    root = tmp_path / "root"
+    (root / "etc").mkdir(parents=True)
+    assert main(["audit", "--root", str(root), "--collect", "-o", str(facts)]) == 0
+    answer = main(["audit", "--facts", str(facts), "--format", "html", "-o", str(two)])
+    assert main(["report", str(facts), "-o", str(one)]) == answer
+    judged = re.compile(r"Judged [^<]* by")
+    assert judged.sub("", one.read_text()) == judged.sub("", two.read_text())
+    assert "Audit of" in one.read_text()
+    assert main(["report", str(facts), "--policy", str(SHIPPED)]) == 2
+    facts.write_text("{}")
+    one.unlink()
+    assert main(["report", str(facts), "-o", str(one)]) == 3 and not one.exists()

@@ -18,7 +18,7 @@ COMMANDS: dict[str, str] = {
     "test": "Ask a policy what its author expects of it.",
     "can": "Say whether WHO may do ACTION, layer by layer, and why.",
     "matrix": "Say how many layers stop each action in each container type.",
-    "report": "Write one HTML page about a bundle, for whoever reviews it.",
+    "report": "Write one HTML page about a bundle or a host, for whoever reviews it.",
     "diff": "Say what one filter or profile allows that another does not, with a witness each.",
     "flow": "Say whether data can get from one label to another, and how.",
     "reach": "Say which domains a process can become, and by which programs.",

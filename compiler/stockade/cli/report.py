@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("bundle", required=False, default="build", type=click.Path(path_type=Path))
+@click.argument("subject", metavar="[BUNDLE|FACTS]", required=False, default="build", type=click.Path(path_type=Path))
 @click.option(
     "-o",
     "--output",
@@ -31,21 +31,27 @@ if TYPE_CHECKING:
     "--policy", type=click.Path(path_type=Path),
     help="The folder the bundle was built from; ./policy and the shipped one are looked at without it.",
 )  # fmt: skip
-def command(bundle: Path, output: Path, policy: Path | None) -> int:
-    """Write one HTML page about a bundle, to be looked at by whoever reviews it.
+@click.pass_context
+def command(ctx: click.Context, subject: Path, output: Path, policy: Path | None) -> int:
+    """Write one HTML page about a bundle, or about a host, to be looked at by whoever reviews it.
 
     BUNDLE is what `stockade build` wrote, ./build when not said. Everything on the page is read back from the
     artefacts. Names, reasons and lines come from the policy, if its digest is the one that the bundle was built from.
+    FACTS is what `stockade audit --collect` wrote: then the page is that of the audit, which ends as the audit ends.
     The page needs no other file, runs no script, and opens in any browser, on a telephone too.
 
     \b
     Example:
       stockade report build -o report.html
     """
+    if subject.is_file():
+        if policy is not None:
+            raise click.UsageError("--policy is what a bundle was built from; FACTS have none")
+        return _of_host(ctx, subject, output)
     from stockade.page.document import written
     from stockade.review.page import page
 
-    review = _review(bundle, policy)
+    review = _review(subject, policy)
     try:
         written(output, page(review))
     except OSError as error:
@@ -54,6 +60,13 @@ def command(bundle: Path, output: Path, policy: Path | None) -> int:
     if review.source is None:
         message("without names, reasons and lines: the policy it was built from is not at hand (--policy)")
     return Answer.YES
+
+
+def _of_host(ctx: click.Context, facts: Path, output: Path) -> int:
+    from stockade.cli.audit import command as audit
+
+    answer: int = ctx.invoke(audit, recorded=facts, form="html", output=output)
+    return answer
 
 
 def _review(folder: Path, policy: Path | None) -> Review:

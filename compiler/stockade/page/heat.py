@@ -86,8 +86,7 @@ def heat(
             body += [_row(columns, row) for row in rows]
     return element(
         "div",
-        head,
-        body,
+        element("div", head, body, class_="inner"),
         class_=" ".join(["heatmap", *["wide"] * (len(columns) > WIDE), *["open"] * given, *["letters"] * letters]),
     )
 
