@@ -103,6 +103,14 @@ def test_a_broken_promise_is_called_broken(review: Review, policy: Policy) -> No
     assert ("0/2", "promises kept by what was compiled") in summary(wrong)
 
 
+def test_a_type_that_complains_is_said_to_hold_nothing(review: Review, html: Path) -> None:
+    web = review.specs["web"]
+    specs = {**review.specs, "web": {**web, "annotations": {**web["annotations"], "io.stockade.mode": "complain"}}}
+    said = page(replace(review, specs=specs)).decode()
+    assert "web: tried out, in mode complain" in said and said.count("complains: SELinux and seccomp") == 1
+    assert "complain" not in html.read_text()
+
+
 def test_the_same_bytes_every_time(review: Review, html: Path) -> None:
     assert page(review) == html.read_bytes()
 

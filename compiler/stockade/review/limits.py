@@ -80,6 +80,11 @@ def _holds(sets: Mapping[str, Any], capability: str) -> Child:
     return badge("info", ", ".join(having))
 
 
+def complains(spec: Mapping[str, Any]) -> bool:
+    """Is this the specification of a type that is tried out: what SELinux and seccomp would refuse is only logged?"""
+    return bool(spec["annotations"].get("io.stockade.mode") == "complain")
+
+
 def types(review: Review) -> Html:
     """Each container type to unfold: labels, namespaces, root and mounts, masks, devices, limits."""
     return joined(*(_type(review, name) for name in review.specs))
@@ -94,7 +99,8 @@ def _type(review: Review, name: str) -> Html:
         wider = [f" Wider in {key}: {why}" for key, why in sorted(container.widens.items())]
         said = paragraph(container.why, narrows, wider, " ", place(f"{container.at.file}:{container.at.line}"))
     bounding = spec["process"]["capabilities"]["bounding"]
-    marks = [
+    marks = [badge("bad", "complains: SELinux and seccomp hold nothing")] if complains(spec) else []
+    marks += [
         badge("good", "read-only root") if spec["root"]["readonly"] else badge("warn", "writable root"),
         badge("good", "no new privileges") if spec["process"]["noNewPrivileges"] else badge("warn", "new privileges"),
         badge("good" if not bounding else "info" if len(bounding) < 10 else "warn", f"{len(bounding)} capabilities"),

@@ -46,7 +46,13 @@ def _lead(review: Review) -> Html:
         why = paragraph(
             badge("info", "without source"), " Names, reasons and lines are in the policy, which was not at hand."
         )
-    return joined(why, figures(summary(review)))
+    trying = [name for name, spec in review.specs.items() if limits.complains(spec)]
+    warned = (
+        paragraph(badge("bad", "not enforced"), f" {', '.join(trying)}: tried out, in mode complain")
+        if trying
+        else None
+    )
+    return joined(why, warned, figures(summary(review)))
 
 
 def summary(review: Review) -> list[tuple[str, str]]:
