@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import struct
 import threading
@@ -14,6 +15,7 @@ import pytest
 from stockade.audit.container_filters import filter_findings
 from stockade.audit.facts import filters
 from stockade.audit.facts.fact import Outcome
+from stockade.audit.facts.host import Host
 from stockade.model.syscalls import NATIVE
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -74,8 +76,13 @@ def child(*programs: bytes, in_thread: bytes = b"") -> Iterator[int]:
         os.waitpid(pid, 0)
 
 
+def modes(pid: int) -> dict[int, int]:
+    with Host("/") as host:
+        return host.threads(pid)
+
+
 def found(pid: int, kind: str = "ordinary") -> list[tuple[str, str, str, str]]:
-    fact = filters.collect({"c": [pid]})
+    fact = filters.collect({"c": [pid]}, modes)
     assert fact.known, fact.why
     return list(filter_findings(fact.value["c"], {"filters": {ARCH: compiled(kind).hex()}}))
 
@@ -112,14 +119,13 @@ def test_filters_on_one_another_are_as_strict_as_the_strictest(programs: Sequenc
 
 def test_no_filter_at_all_is_found() -> None:
     with child() as pid:
-        assert filters.programs(pid) == []
         ((_, _, _, live),) = found(pid)
     assert live == "none"
 
 
 def test_a_thread_has_filters_of_its_own() -> None:
     with child(ALLOW, in_thread=compiled("ordinary")) as pid:
-        fact = filters.collect({"c": [pid]})
+        fact = filters.collect({"c": [pid]}, modes)
         held = {len(one["programs"]) for one in fact.value["c"]}
         assert held == {1, 2}
         ((_, what, _, _),) = found(pid)
@@ -133,15 +139,31 @@ def test_what_the_kernel_refuses_is_unreadable(monkeypatch: pytest.MonkeyPatch) 
             # Under a filter of its own nobody may ask for others': the kernel's own rule.
             try:
                 install(ALLOW)
-                fact = filters.collect({"c": [pid]})
+                fact = filters.collect({"c": [pid]}, modes)
                 os._exit(0 if fact.outcome is Outcome.UNREADABLE and "ptrace" in fact.why else 1)
             finally:
                 os._exit(2)
         assert os.waitstatus_to_exitcode(os.waitpid(asked, 0)[1]) == 0
 
 
+def test_a_kernel_that_tells_no_filters_says_nothing_about_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without CONFIG_CHECKPOINT_RESTORE the answer is EINVAL, as of a process that has no filter."""
+    ask = filters._ptrace
+
+    def without(request: int, pid: int, address: int = 0, data: int = 0) -> int:
+        if request == filters._GET_FILTER:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return ask(request, pid, address, data)
+
+    monkeypatch.setattr(filters, "_ptrace", without)
+    with child(compiled("ordinary")) as pid:
+        fact = filters.collect({"c": [pid]}, modes)
+    assert fact.outcome is Outcome.UNREADABLE
+    assert "does not tell" in fact.why
+
+
 def test_a_process_that_ended_is_left_out() -> None:
     with child() as pid:
         pass
-    fact = filters.collect({"c": [pid]})
+    fact = filters.collect({"c": [pid]}, modes)
     assert fact.value == {"c": []}

@@ -176,6 +176,23 @@ def test_the_outcome_says_what_is_wrong(root: Path, name: str, change: bytes | N
     assert fact.why
 
 
+def test_a_process_that_ended_and_waits_for_its_parent_is_none(root: Path) -> None:
+    place = root / "proc/77"
+    (place / "task/77").mkdir(parents=True)
+    for state, there in (("Z", False), ("S", True)):
+        (place / "stat").write_text(FILES["proc/1/stat"].replace("1 (systemd) S", f"77 (x) {state}"))
+        (place / "cgroup").write_text("0::/a\n")
+        (place / "attr").mkdir(exist_ok=True)
+        (place / "attr/current").write_text("system_u:system_r:system_t:s0\0")
+        found = [one["pid"] for one in read(root).get("processes").value or ()]
+        assert (77 in found) is there
+    # Its first thread has ended, another runs.
+    (place / "stat").write_text(FILES["proc/1/stat"].replace("1 (systemd) S", "77 (x) Z"))
+    (place / "task/78/attr").mkdir(parents=True)
+    (place / "task/78/attr/current").write_text("system_u:system_r:system_t:s0\0")
+    assert 77 in [one["pid"] for one in read(root).get("processes").value or ()]
+
+
 def test_another_file_system_is_never_believed(root: Path) -> None:
     with Host(str(root), "live", lambda descriptor: 0x01021994) as host:
         facts = collect(host, ASKED, walk=False)

@@ -42,7 +42,7 @@ def mount_findings(one: Json, compiled: Json, host: Sequence[Mount], exists: Col
             if exists is None or path in exists:
                 yield from _readonly(mounts, path)
         for mount in mounts:
-            yield from _sources(mount, listed, host)
+            yield from _sources(mount, listed, host, one["group"])
         for place, wanted in listed.items():
             yield from _listed(mounts, place, wanted)
 
@@ -79,8 +79,10 @@ def _readonly(mounts: Sequence[Mount], path: str) -> Iterator[Found]:
             yield "masks", inner["point"], f"read-only, as {path}", "read-write"
 
 
-def _sources(mount: Mount, listed: Mapping[str, Json], host: Sequence[Mount]) -> Iterator[Found]:
+def _sources(mount: Mount, listed: Mapping[str, Json], host: Sequence[Mount], group: str) -> Iterator[Found]:
     """Where on the host a mount comes from, if from a place that no container is given."""
+    if mount["type"] in ("cgroup", "cgroup2") and mount["root"] == group:
+        return  # its own control group, as the host's view of the hierarchy has it
     if mount["point"] == "/" or (mount["type"] in _KERNEL and mount["root"] == "/" and mount["type"] != "tmpfs"):
         return
     own = listed.get(mount["point"])

@@ -6,7 +6,6 @@ import ctypes
 import errno
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Final
 
 from stockade.audit.facts.fact import Fact
@@ -16,16 +15,20 @@ _WALL: Final = 0x40000000
 _MOST: Final = 4096
 """Instructions of the longest classic program that the kernel takes (BPF_MAXINSNS)."""
 _STACK: Final = 64
+FILTERED: Final = 2
+"""The mode of a process that filters decide for (SECCOMP_MODE_FILTER)."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
 _libc.ptrace.restype = ctypes.c_long
 
 
-def collect(members: Mapping[str, list[int]], threads: Callable[[int], list[int]] | None = None) -> Fact:
+def collect(members: Mapping[str, list[int]], threads: Callable[[int], dict[int, int]]) -> Fact:
     """Container to [{pid, programs}], the programs of each process in hexadecimal, in the order of their installing.
 
     A thread is there too, with `thread_of`, where its filters are others than its leader's: each installs its own.
+    `threads` has the seccomp mode of each thread of a process. Unreadable where the kernel does not tell filters: it
+    does with CONFIG_CHECKPOINT_RESTORE.
     """
     found: dict[str, list[dict[str, object]]] = {}
     for name, pids in sorted(members.items()):
@@ -33,12 +36,12 @@ def collect(members: Mapping[str, list[int]], threads: Callable[[int], list[int]
         for pid in pids:
             leader: list[str] | None = None
             try:
-                every = sorted((threads or _threads)(pid), key=lambda one: one != pid)
+                modes = threads(pid)
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            for one in every:
+            for one in sorted(modes, key=lambda one: one != pid):
                 try:
-                    held = [program.hex() for program in programs(one)]
+                    held = [program.hex() for program in programs(one)] if modes[one] == FILTERED else []
                 except ProcessLookupError:
                     continue
                 except OSError as error:
@@ -51,12 +54,8 @@ def collect(members: Mapping[str, list[int]], threads: Callable[[int], list[int]
     return Fact.of(found, "ptrace")
 
 
-def _threads(pid: int) -> list[int]:
-    return [int(one.name) for one in Path(f"/proc/{pid}/task").iterdir()]
-
-
 def programs(pid: int) -> list[bytes]:
-    """The filters of one process, in the order of their installing. OSError as ptrace(2) has it."""
+    """The filters of a process or thread that has some, the first installed first. OSError as ptrace(2) has it."""
     _ptrace(_SEIZE, pid)
     try:
         _ptrace(_INTERRUPT, pid)
@@ -67,8 +66,10 @@ def programs(pid: int) -> list[bytes]:
             try:
                 length = _ptrace(_GET_FILTER, pid, len(found), ctypes.addressof(buffer))
             except OSError as error:
-                if error.errno == errno.ENOENT or (error.errno == errno.EINVAL and not found):
+                if error.errno == errno.ENOENT:
                     return found
+                if error.errno == errno.EINVAL and not found:
+                    raise OSError(errno.EOPNOTSUPP, "this kernel does not tell filters") from None
                 raise
             found.append(buffer.raw[: length * 8])
         raise OSError(errno.E2BIG, "too many filters on one another")

@@ -149,14 +149,24 @@ class Host:
         finally:
             os.close(descriptor)
 
-    def threads(self, pid: int) -> list[int]:
-        """The numbers of a process's threads, its own among them; ProcessLookupError where it has ended."""
+    def threads(self, pid: int) -> dict[int, int]:
+        """The seccomp mode of each thread of a process, of its first too; ProcessLookupError where it has ended."""
         said = self.names(f"/proc/{pid}/task")
         if said.outcome == "absent":
             raise ProcessLookupError(pid)
         if not said.known:
             raise OSError(errno.EACCES, said.why)
-        return [int(name) for name in said.value]
+        modes = {}
+        for name in said.value:
+            status = self.read(f"/proc/{pid}/task/{name}/status")
+            lines = dict(one.partition(b":\t")[::2] for one in (status.value or b"").splitlines())
+            if status.known:
+                modes[int(name)] = int(lines.get(b"Seccomp", b"-1"))
+            elif status.outcome != "absent":
+                raise OSError(errno.EACCES, status.why)
+        if not modes:
+            raise ProcessLookupError(pid)
+        return modes
 
     def nested(self, folder: str, limit: int = 4096) -> Fact:
         """Name to bytes of the files in a folder that is a mount of its own, and in the root's type of mount only."""

@@ -70,7 +70,7 @@ class Process:
 
 
 def statistics(content: bytes) -> dict[str, Any]:
-    """name, parent, flags and start (clock ticks after the boot) from /proc/PID/stat. The name may hold anything."""
+    """name, state, parent, flags, start (clock ticks after the boot) of /proc/PID/stat. The name may hold anything."""
     before, open_, rest = content.partition(b"(")
     name, close, after = rest.rpartition(b")")
     words = after.split()
@@ -78,6 +78,7 @@ def statistics(content: bytes) -> dict[str, Any]:
         raise ValueError("not the statistics of a process")
     return {
         "name": name.decode("utf-8", "backslashreplace"),
+        "state": words[0].decode("ascii", "backslashreplace"),
         "parent": int(words[1]),
         "flags": int(words[6]),
         "start": int(words[19]),
@@ -148,6 +149,9 @@ def _process(folder: int, pid: int, known: Mapping[str, str]) -> dict[str, Any]:
     process = Process(folder, pid)
     try:
         said = statistics(process.read("stat"))
+        # What has ended and waits for its parent holds nothing; a thread that is left may still run.
+        if said["state"] in ("Z", "X") and len(process.threads()) < 2:
+            raise Gone
         kernel = bool(said["flags"] & KERNEL_THREAD)
         own, others = "", []
         try:
