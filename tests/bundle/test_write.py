@@ -335,3 +335,35 @@ def test_only_a_missing_exchange_is_made_up_for(tmp_path: Path, monkeypatch: pyt
         assert not room._exchange(tmp_path, tmp_path)
     monkeypatch.setattr(ctypes, "CDLL", lambda *arguments, **options: object())
     assert not room._exchange(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("call", ["there", "missing", "failing"])
+def test_many_files_are_made_durable_together(target: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """By one call for the file system; without it one by one, and what was not written is an error."""
+    before, calls = state(target), list[str]()
+    real = os.fsync
+    monkeypatch.setattr(room, "MANY", 0)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (calls.append("fsync"), real(descriptor))[1])
+    if call != "there":
+
+        def missing(folder: Path) -> bool:
+            if call == "failing":
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return False
+
+        monkeypatch.setattr(room, "_sync_filesystem", missing)
+    if call == "failing":
+        with pytest.raises(BundleError, match="Input/output error"):
+            put(target, NEW)
+        assert state(target) == before
+        assert neighbours(target) == []
+        return
+    put(target, NEW)
+    assert verify(target) == []
+    assert len(calls) == 1 if call == "there" else len(calls) > len(NEW) + 2
+
+
+def test_the_call_for_the_file_system_works_here(tmp_path: Path) -> None:
+    assert room._sync_filesystem(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        room._sync_filesystem(tmp_path / "nothing")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +39,42 @@ class CompileError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Layers:
+    """What container types compile to beside SELinux.
+
+    `filters` are keyed by container type and architecture, `profiles` (OCI `linux.seccomp`) and `specs` (runtime-spec
+    parts) by container type.
+    """
+
+    artefacts: Mapping[str, tuple[Artefact, ...]]
+    filters: Mapping[tuple[str, str], bytes]
+    profiles: Mapping[str, Mapping[str, Any]]
+    specs: Mapping[str, Mapping[str, object]]
+
+
+def compile_layers(policy: Policy, types: Iterable[ContainerType]) -> Layers:
+    """Compile container types of a policy for all layers but SELinux. A room's own error says what cannot be."""
+    types = tuple(types)
+    filter_of, profile_of, json_of, explained = Once(compile_filter), Once(to_oci), Once(_json), Once(explain)
+    statements = Statements(policy)
+    filters = {(c.name, arch): filter_of(c.answered, arch) for c in types for arch in c.architectures}
+    profiles = {c.name: profile_of(c.answered, c.architectures, c.listener) for c in types}
+    specs = {c.name: to_runtime_spec(c) for c in types}
+    artefacts = {
+        container.name: (
+            Artefact(f"containers/{container.name}/seccomp.json", json_of(profiles[container.name]), JSON),
+            Artefact(f"containers/{container.name}/oci.json", to_json(specs[container.name]), JSON),
+            Artefact(
+                f"containers/{container.name}/summary.md", summary(container, statements, explained), "text/markdown"
+            ),
+            *_filters(f"containers/{container.name}", container, filters),
+        )
+        for container in types
+    }
+    return Layers(artefacts, filters, profiles, specs)
+
+
+@dataclass(frozen=True, slots=True)
 class Compiled:
     """What one policy compiles to.
 
@@ -68,17 +104,7 @@ def compile_policy(policy: Policy, jobs: int = 2, policy_version: int = POLICY_V
         # checkmodule and semodule_package are programs of their own, so they run while the rest is compiled here.
         packages: dict[bytes, Future[bytes]] = {}
         modules = {container.name: _module(pool, packages, container, writer) for container in types}
-        filter_of, profile_of = Once(compile_filter), Once(to_oci)
-        filters = {
-            (container.name, arch): filter_of(container.answered, arch)
-            for container in types
-            for arch in container.architectures
-        }
-        profiles = {
-            container.name: profile_of(container.answered, container.architectures, container.listener)
-            for container in types
-        }
-        specs = {container.name: to_runtime_spec(container) for container in types}
+        layers = compile_layers(policy, types)
         try:
             small = few(policy, kinds(policy))
             if small is not policy:
@@ -97,7 +123,6 @@ def compile_policy(policy: Policy, jobs: int = 2, policy_version: int = POLICY_V
             Artefact(actions.PATH, actions.to_json(policy), JSON),
             Artefact("host/container_labels.json", contract.container_labels(policy), JSON),
         ]
-        json_of, explained, statements = Once(_json), Once(explain), Statements(policy)
         for container in types:
             folder = f"containers/{container.name}"
             te, fc, package = modules[container.name]
@@ -106,12 +131,9 @@ def compile_policy(policy: Policy, jobs: int = 2, policy_version: int = POLICY_V
                 Artefact(f"{folder}/selinux.te", te, TEXT),
                 Artefact(f"{folder}/selinux.fc", fc, TEXT),
                 Artefact(f"{folder}/selinux.pp", renamed(package.result(), te, fc), BINARY),
-                Artefact(f"{folder}/seccomp.json", json_of(profiles[container.name]), JSON),
-                Artefact(f"{folder}/oci.json", to_json(specs[container.name]), JSON),
-                Artefact(f"{folder}/summary.md", summary(container, statements, explained), "text/markdown"),
-                *(_filters(folder, container, filters)),
+                *layers.artefacts[container.name],
             ]
-    return Compiled(tuple(artefacts), tuple(cil), compiled.policy, filters, profiles, specs)
+    return Compiled(tuple(artefacts), tuple(cil), compiled.policy, layers.filters, layers.profiles, layers.specs)
 
 
 def kernel_cil(policy: Policy) -> list[tuple[str, bytes]]:

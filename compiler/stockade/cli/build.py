@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from stockade.bundle.manifest import BundleError, Manifest
-from stockade.bundle.read import read, verify
+from stockade.bundle.read import Bundle, read, verify
 from stockade.cli.output import Answer, Stop, format_option, json_document, message, table, text
 from stockade.cli.policy import Proven, compiler_digest, complain_option, find_policy, policy_version_option, prove
 from stockade.source.files import digest, read_files
@@ -65,10 +66,23 @@ def command(
         raise Stop(f"--policy-version is about the kernel policy, and target `{target}` has none", Answer.USAGE)
     source = digest(files, *options(types, policy_version, target))
     compiler = compiler_digest()
-    manifest = None if force else _standing(output, source, compiler)
-    if manifest is not None and (complain or not manifest.complaining):
-        _report(manifest, output, None, form)
+    standing = None if force else _standing(output)
+    if (
+        standing is not None
+        and _is_that(standing, source, compiler)
+        and (complain or not standing.manifest.complaining)
+    ):
+        _report(standing.manifest, output, None, 0, form)
         return Answer.YES
+    plain = not options(types, policy_version, target)
+    if plain and standing is not None:
+        from stockade.cli._rebuild import rebuild
+
+        if again := rebuild(files, standing, output, source, compiler):
+            _report(again.manifest, output, again.lines, again.promises, form)
+            if form == "text":
+                message(f"proven: {_some(again.types)}; nothing else is reached by what changed")
+            return Answer.YES
     proven = prove(folder, files, jobs, form, policy_version, complain)
     for name in types:
         if name not in proven.policy.containers:
@@ -90,7 +104,14 @@ def command(
         )
     except BundleError as error:
         raise Stop(str(error)) from error
-    _report(manifest, output, proven, form)
+    from stockade.cli._rebuild import lines, memorise
+
+    said = lines(proven.policy.containers.values(), proven.compiled.filters)
+    if plain:
+        memorise(manifest, files, proven.policy, said)
+    _report(manifest, output, said, len(proven.policy.promises), form)
+    if form == "text":
+        message("proven: kernel policy, filters, profiles and specs are what the source says")
     return Answer.YES
 
 
@@ -126,23 +147,30 @@ def _wanted(artefact: Artefact, types: tuple[str, ...]) -> bool:
     return not types or parts[0] != "containers" or parts[1] in types
 
 
-def _standing(output: Path, source: str, compiler: str) -> Manifest | None:
-    """The manifest of a bundle that is already what would be built, and whole."""
+def _standing(output: Path) -> Bundle | None:
+    """The bundle that is there."""
     try:
-        manifest = read(output).manifest
+        return read(output)
     except BundleError:
         return None
-    same = manifest.source == source and manifest.compiler == compiler
-    return manifest if same and not verify(output) else None
 
 
-def _report(manifest: Manifest, output: Path, proven: Proven | None, form: str) -> None:
+def _is_that(standing: Bundle, source: str, compiler: str) -> bool:
+    """Whether a bundle is already what would be built, and whole."""
+    manifest = standing.manifest
+    return manifest.source == source and manifest.compiler == compiler and not verify(standing.directory)
+
+
+def _report(
+    manifest: Manifest, output: Path, said: Mapping[str, tuple[str, ...]] | None, promises: int, form: str
+) -> None:
+    """What was built: `said` by container type, None where nothing was."""
     size = sum(entry.size for entry in manifest.entries)
     if form == "json":
         json_document(
             {
                 "bundle": str(output),
-                "changed": proven is not None,
+                "changed": said is not None,
                 "policy": {"name": manifest.policy_name, "version": manifest.policy_version},
                 "source": manifest.source,
                 "complaining": list(manifest.complaining),
@@ -151,46 +179,21 @@ def _report(manifest: Manifest, output: Path, proven: Proven | None, form: str) 
         )
         return
     name = f"{manifest.policy_name} {manifest.policy_version}"
-    if proven is None:
+    if said is None:
         for type_ in manifest.complaining:
             message(f"`{type_}` COMPLAINS: what SELinux and seccomp would refuse is logged, and passes")
         text(f"{output} is up to date: {name}, {len(manifest.entries)} files, {size} bytes")
         return
-    from stockade.bundle.summary import always_allowed
-    from stockade.model.once import Once
-    from stockade.seccomp.explain import explain
-
-    explained = Once(explain)
-    compiled, policy = proven.compiled, proven.policy
     table(
         ("type", "domain", "capabilities", "families", "calls", "filter", "memory.max", "pids.max"),
-        [
-            (
-                c.name,
-                c.domain,
-                str(len(c.capabilities["bounding"])),
-                str(len(c.sockets.families)),
-                str(len(always_allowed(c, explained))),
-                " ".join(f"{arch}:{len(compiled.filters[c.name, arch]) // 8}" for arch in c.architectures),
-                _bytes(c.cgroup.get("memory.max")),
-                str(c.cgroup.get("pids.max", "-")),
-            )
-            for c in policy.containers.values()
-        ],
+        [said[type_] for type_ in sorted(said)],
     )
     text(
-        f"{output}: {name}, {len(policy.containers)} container types, {len(policy.promises)} promises kept, "
+        f"{output}: {name}, {len(said)} container types, {promises} promises kept, "
         f"{len(manifest.entries)} files, {size} bytes"
     )
-    message("proven: kernel policy, filters, profiles and specs are what the source says")
 
 
-def _bytes(value: object) -> str:
-    """A size for a person: the largest binary unit that it is a whole number of."""
-    if not isinstance(value, int):
-        return "-"
-    units = ("B", "KiB", "MiB", "GiB", "TiB")
-    power = 0
-    while value and value % 1024 == 0 and power < len(units) - 1:
-        value, power = value // 1024, power + 1
-    return f"{value} {units[power]}"
+def _some(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:4])
+    return f"{shown} and {len(names) - 4} more" if len(names) > 4 else shown

@@ -129,7 +129,7 @@ def prove(
             raise refuse(findings, texts, folder, form)
         if complaining:
             matrix, _ = action_findings(policy, compiled)
-        compiled = with_rows(compiled, matrix)
+        compiled = replace(compiled, artefacts=with_rows(compiled.artefacts, matrix))
         faults = list(artefact_faults(policy, compiled, alike))
     except NotRepresentable as error:
         raise Stop(str(error), Answer.NO) from error

@@ -68,6 +68,7 @@ def kinds(policy: Policy, more: Callable[[str], Hashable] | None = None) -> Kind
         layers = (
             frozenset().union(*(c.capabilities["bounding"] for c in types)),
             frozenset().union(*(c.sockets.families for c in types)),
+            any(c.complains for c in types),
         )
         key = (tuple(of[label]), tuple(sorted(said[label])), layers, more(label) if more else None)
         groups.setdefault(key, []).append(label)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from stockade.bundle.actions import Catalogue, catalogue
-from stockade.bundle.compile import Compiled
 from stockade.bundle.read import Bundle
+from stockade.bundle.write import Artefact
 from stockade.model.action import ESCAPES, ActionCase, Need
 from stockade.model.alike import Kinds, few
 from stockade.model.once import Once
@@ -97,16 +97,15 @@ def confined_in(bundle: Bundle, known: Catalogue, name: str) -> Confined:
     return of_bundle(bundle, name, known.subjects, known.categories)
 
 
-def with_rows(compiled: Compiled, matrix: Matrix) -> Compiled:
+def with_rows(artefacts: Iterable[Artefact], matrix: Matrix) -> tuple[Artefact, ...]:
     """The same artefacts with each type's row of the matrix at the end of its `summary.md`."""
     paths = {f"containers/{name}/summary.md": name for name in matrix.types}
-    artefacts = [
+    return tuple(
         replace(artefact, content=artefact.content + row(matrix, paths[artefact.path]))
         if artefact.path in paths
         else artefact
-        for artefact in compiled.artefacts
-    ]
-    return replace(compiled, artefacts=tuple(artefacts))
+        for artefact in artefacts
+    )
 
 
 def row(matrix: Matrix, container: str) -> bytes:

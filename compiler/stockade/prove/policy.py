@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from stockade.bundle.compile import Compiled
+from stockade.bundle.compile import Compiled, Layers
 from stockade.model.alike import Kinds, few, kinds
+from stockade.model.container import ContainerType
 from stockade.model.finding import Finding
 from stockade.model.grants import Grants, grants
 from stockade.model.once import Once
@@ -92,9 +93,14 @@ def artefact_faults(policy: Policy, compiled: Compiled, alike: Kinds | None = No
     alike = alike or kinds_in(policy, compiled.kernel_policy)
     yield from disagreements(policy, Binary(compiled.kernel_policy), alike)
     yield from contract_faults(policy, compiled)
+    yield from layer_faults(policy, policy.containers.values(), compiled)
+
+
+def layer_faults(policy: Policy, types: Iterable[ContainerType], compiled: Compiled | Layers) -> Iterator[str]:
+    """Every way in which what these types compile to beside SELinux is not what the source says."""
     # Types that extend another often have the very same filter and profile: what was proven is not proven again.
     filters, profiles = Once(prove_filter), Once(_prove_profile)
-    for container in policy.containers.values():
+    for container in types:
         for arch in container.architectures:
             try:
                 filters(container.answered, arch, compiled.filters[container.name, arch])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,10 @@ def read_files(folder: Path) -> list[SourceFile]:
     neither a file nor a folder, is a folder with the name of a policy file, or has a name that is not UTF-8.
     """
     root = folder.resolve(strict=True)
-    found = [SourceFile(path.relative_to(root).as_posix(), path.read_bytes()) for path in _files(root, root)]
+    found = [
+        SourceFile(path.as_posix()[len(root.as_posix().rstrip("/")) + 1 :], path.read_bytes())
+        for path in _files(root, root)
+    ]
     return sorted(found, key=lambda f: f.name)
 
 
@@ -53,22 +56,26 @@ def _files(folder: Path, root: Path) -> Iterator[Path]:
                 raise IsADirectoryError(errno.EISDIR, "a folder with the name of a policy file", str(path))
             yield from _files(path, root)
         elif not entry.name.endswith(".md"):
-            if not path.resolve(strict=True).is_relative_to(root):
+            if entry.is_symlink() and not path.resolve(strict=True).is_relative_to(root):
                 raise OSError(errno.EXDEV, "a link that leads out of the policy folder", str(path))
             if not entry.is_file():
                 raise OSError(errno.EINVAL, "neither a file nor a folder", str(path))
             yield path
 
 
-def digest(files: list[SourceFile], *parts: str) -> str:
+def digests(files: list[SourceFile]) -> dict[str, str]:
+    """The sha256 of each file's content, by name."""
+    return {file.name: hashlib.sha256(file.data).hexdigest() for file in files}
+
+
+def digest(files: list[SourceFile] | Mapping[str, str], *parts: str) -> str:
     """The sha256 of all names and contents: two policies with one digest are the same source.
 
-    `parts` are the parts of it that are meant, where not all of it is.
+    `files` may be their `digests`. `parts` are the parts of it that are meant, where not all of it is.
     """
     total = hashlib.sha256()
-    for file in files:
-        name = file.name.encode()
-        total.update(f"{len(name)} {len(file.data)}\0".encode() + name + file.data)
+    for name, content in sorted((files if isinstance(files, Mapping) else digests(files)).items()):
+        total.update(f"{len(name.encode())} {content}\0{name}".encode())
     for part in parts:
         total.update(f"only {part}\0".encode())
     return total.hexdigest()

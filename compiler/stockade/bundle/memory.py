@@ -1,0 +1,121 @@
+"""What the last build of a bundle knew, so that the next one can tell what a change cannot reach.
+
+It is kept in the user's cache, one file for each bundle, named after the digest of its manifest: whoever has another
+bundle finds nothing. A file that is damaged, or that somebody else may have written, is as if there were none. Nothing
+that is read here is code, and nothing here says that an artefact is right: that is said of bytes, by the manifest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+SCHEMA = "stockade-memory/1"
+_KEPT = 16
+_LIMIT = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class TypeMemory:
+    """A container type: the file and the type that it comes from, what SELinux knows of it, and its line in a report.
+
+    `labels` is a digest. `extends` is empty where it extends no other.
+    """
+
+    file: str
+    extends: str
+    labels: str
+    line: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a build knew.
+
+    `files` are the digests of the source's files by name. `plain` are those that declare container types and nothing
+    else, `core` the container types that stand for all others in what SELinux knows of them. `promises` counts them.
+    """
+
+    files: Mapping[str, str]
+    plain: frozenset[str]
+    core: frozenset[str]
+    types: Mapping[str, TypeMemory]
+    promises: int
+
+
+def remember(manifest: str, memory: Memory) -> None:
+    """Keep what a build knew of the bundle whose manifest has this digest. Where that fails, nothing is kept."""
+    body = {
+        "schema": SCHEMA,
+        "files": dict(memory.files),
+        "plain": sorted(memory.plain),
+        "core": sorted(memory.core),
+        "types": {n: [known.file, known.extends, known.labels, known.line] for n, known in memory.types.items()},
+        "promises": memory.promises,
+    }
+    data = json.dumps(body, sort_keys=True).encode()
+    with contextlib.suppress(OSError, RuntimeError):
+        folder = _folder()
+        folder.mkdir(0o700, parents=True, exist_ok=True)
+        if not _ours(folder.lstat()):
+            return
+        place = folder / f"{manifest}.json"
+        scratch = folder / f".{manifest}.{os.getpid()}"
+        scratch.write_bytes(_seal(manifest, data) + data)
+        scratch.rename(place)
+        known = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for old in known[_KEPT:]:
+            old.unlink()
+
+
+def recall(manifest: str) -> Memory | None:
+    """What was kept of the bundle whose manifest has this digest; None where nothing is believed."""
+    try:
+        folder = _folder()
+        if not _ours(folder.lstat()):
+            return None
+        descriptor = os.open(folder / f"{manifest}.json", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            found = os.fstat(descriptor)
+            if not (_ours(found) and stat.S_ISREG(found.st_mode)):
+                return None
+            content = stream.read(_LIMIT)
+        seal, data = content[:65], content[65:]
+        if seal != _seal(manifest, data):
+            return None
+        body = json.loads(data)
+        if body["schema"] != SCHEMA:
+            return None
+        return Memory(
+            dict(body["files"]),
+            frozenset(body["plain"]),
+            frozenset(body["core"]),
+            {
+                name: TypeMemory(file, extends, labels, tuple(line))
+                for name, (file, extends, labels, line) in body["types"].items()
+            },
+            body["promises"],
+        )
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _seal(manifest: str, data: bytes) -> bytes:
+    """A line before the data, by which damage is seen and an entry under another's name."""
+    return hashlib.sha256(f"{SCHEMA}\0{manifest}\0".encode() + data).hexdigest().encode() + b"\n"
+
+
+def _folder() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(home) if home.startswith("/") else Path.home() / ".cache") / "stockade" / "builds"
+
+
+def _ours(found: os.stat_result) -> bool:
+    """Whether it belongs to this user, and nobody else may write it."""
+    return found.st_uid == os.geteuid() and not found.st_mode & 0o022

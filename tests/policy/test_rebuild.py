@@ -1,0 +1,246 @@
+"""A bundle built again after a change is, to the last byte, the one that is built anew; nothing is kept in doubt."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from stockade.bundle import memory
+from stockade.bundle.read import read, verify
+from stockade.cli import _rebuild
+from stockade.cli.build import command
+from stockade.cli.policy import compiler_digest
+from stockade.source.files import digest, digests, read_files
+
+POLICY = Path(__file__).parents[2] / "policy"
+OWN = (
+    "container: like-{number}\nextends: ordinary\nwhy: w\ncapabilities: [CHOWN]\ncgroup: {{pids.max: 7}}\n"
+    "selinux:\n  domain: like{number}_t\n  may-not:\n    - {{may: mount, what: objects, why: w}}\n"
+)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a policy, the bundle of it, and what the build remembers. Four of its types are alike."""
+    top = tmp_path_factory.mktemp("rebuild")
+    shutil.copytree(POLICY, top / "policy")
+    for number in range(4):
+        (top / f"policy/containers/like-{number}.yaml").write_text(OWN.format(number=number))
+    for name in ("plain", "other"):
+        held = "KILL" if name == "plain" else "CHOWN"
+        text = f"container: {name}\nextends: ordinary\nwhy: w\ncapabilities: [{held}]\n"
+        (top / f"policy/containers/{name}.yaml").write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(top / "cache"))
+        built = CliRunner().invoke(command, [str(top / "policy"), "-o", str(top / "bundle")])
+    assert built.exit_code == 0, built.output
+    assert len(list((top / "cache/stockade/builds").glob("*.json"))) == 1
+    return top
+
+
+@pytest.fixture
+def place(first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of all that, to be changed."""
+    for name in ("policy", "bundle", "cache"):
+        shutil.copytree(first / name, tmp_path / name)
+    (tmp_path / "cache/stockade").chmod(0o700)
+    (tmp_path / "cache/stockade/builds").chmod(0o700)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def edit(place: Path, name: str, old: str, new: str) -> None:
+    path = place / f"policy/{name}.yaml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def again(place: Path) -> _rebuild.Rebuilt | None:
+    """What `stockade build` tries first."""
+    files, bundle = read_files(place / "policy"), read(place / "bundle")
+    return _rebuild.rebuild(files, bundle, place / "bundle", digest(files), compiler_digest())
+
+
+# File, old text, new text, and the types that are built again.
+CHANGES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
+    "a limit": ("containers/like-2", "pids.max: 7", "pids.max: 8", ("like-2",)),
+    "a call": ("containers/plain", "why", "syscalls: {deny: [{call: fork, why: w}]}\nwhy", ("plain",)),
+    "one architecture": ("containers/plain", "why", "architectures: [x86_64]\nwhy", ("plain",)),
+    "what many extend": (
+        "containers/ordinary", "pids.max: 2048", "pids.max: 2047",
+        ("batch", "database", "like-0", "like-1", "like-2", "like-3", "ordinary", "other", "plain", "web"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_same_bytes(place: Path, name: str) -> None:
+    file, old, new, types = CHANGES[name]
+    edit(place, file, old, new)
+    found = again(place)
+    assert found is not None
+    assert found.types == types
+    assert verify(place / "bundle") == []
+    kept = memory.recall(read(place / "bundle").digest)
+    shutil.rmtree(place / "cache")
+    anew = CliRunner().invoke(command, [str(place / "policy"), "-o", str(place / "anew"), "--force"])
+    assert anew.exit_code == 0, anew.output
+    assert tree(place / "bundle") == tree(place / "anew")
+    # What is remembered is what the whole build remembers, so that the next change is as quick.
+    assert kept == memory.recall(read(place / "anew").digest)
+    assert kept is not None
+
+
+def test_only_what_changed_is_written(place: Path) -> None:
+    before = {path: path.stat().st_ino for path in (place / "bundle").rglob("*") if path.is_file()}
+    edit(place, "containers/like-2", "pids.max: 7", "pids.max: 8")
+    built = CliRunner().invoke(command, [str(place / "policy"), "-o", str(place / "bundle")])
+    assert built.exit_code == 0
+    assert "proven: like-2; nothing else is reached by what changed" in built.output
+    changed = {p.relative_to(place / "bundle").as_posix() for p, number in before.items() if p.stat().st_ino != number}
+    folder = "containers/like-2"
+    assert changed == {"manifest.json", f"{folder}/oci.json", f"{folder}/seccomp.json", f"{folder}/summary.md",
+                       f"{folder}/seccomp.x86_64.bpf", f"{folder}/seccomp.aarch64.bpf"}  # fmt: skip
+    assert {path.stat().st_nlink for path in before} == {1}
+
+
+WHOLE: dict[str, Callable[[Path], object]] = {
+    "a rule": lambda p: edit(p, "host/rules", "why:", "why: now"),
+    "a promise": lambda p: edit(p, "promises/containers", "why:", "why: now"),
+    "a capability": lambda p: edit(p, "containers/like-2", "[CHOWN]", "[CHOWN, KILL]"),
+    "the last who has it": lambda p: edit(p, "containers/plain", "[KILL]", "[]"),
+    "a drop": lambda p: edit(p, "containers/like-2", "may: mount", "may: patch"),
+    "a drop on another line": lambda p: edit(p, "containers/like-2", "selinux:", "\nselinux:"),
+    "why": lambda p: edit(p, "containers/like-2", "why: w", "why: v"),
+    "a domain": lambda p: edit(p, "containers/like-2", "like2_t", "liketwo_t"),
+    "files": lambda p: edit(p, "containers/plain", "why: w", "why: w\nselinux: {files: secret_t}"),
+    "whom it extends": lambda p: edit(p, "containers/plain", "extends: ordinary", "extends: web"),
+    "the name": lambda p: edit(p, "containers/plain", "container: plain", "container: plainer"),
+    "a second type": lambda p: edit(
+        p, "containers/plain", "container: plain", "container: more\nextends: ordinary\nwhy: w\n---\ncontainer: plain"
+    ),
+    "groups": lambda p: edit(
+        p, "containers/plain", "container", "groups: {g: {syscalls: [fork], why: w}}\n---\ncontainer"
+    ),
+    "a new file": lambda p: shutil.move(
+        shutil.copy(p / "policy/containers/plain.yaml", p / "new"), p / "policy/containers/new.yaml"
+    ),
+    "one file less": lambda p: (p / "policy/containers/plain.yaml").unlink(),
+    "a fault": lambda p: edit(p, "containers/like-2", "pids.max: 7", "pids.max: never"),
+    "wider": lambda p: edit(p, "containers/like-2", "pids.max: 7", "pids.max: 70000"),
+    "a broken promise": lambda p: edit(p, "containers/plain", "why", "mask: none\nwidens: {mask: w}\nwhy"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_takes_a_whole_build(place: Path, name: str) -> None:
+    before = tree(place / "bundle")
+    WHOLE[name](place)
+    assert again(place) is None
+    assert tree(place / "bundle") == before
+
+
+def spoil(place: Path, change: Callable[[bytes], bytes]) -> Path:
+    (path,) = (place / "cache/stockade/builds").glob("*.json")
+    path.write_bytes(change(path.read_bytes()))
+    return path
+
+
+def forged(place: Path, change: Callable[[memory.Memory], memory.Memory]) -> None:
+    """Another memory of the bundle, sealed as its own would be."""
+    manifest = read(place / "bundle").digest
+    known = memory.recall(manifest)
+    assert known is not None
+    memory.remember(manifest, change(known))
+
+
+POISON: dict[str, Callable[[Path], object]] = {
+    "one bit": lambda p: spoil(p, lambda data: data[:500] + bytes([data[500] ^ 1]) + data[501:]),
+    "cut off": lambda p: spoil(p, lambda data: data[:-3]),
+    "empty": lambda p: spoil(p, lambda data: b""),
+    "not sealed": lambda p: spoil(p, lambda data: data[65:]),
+    "another's": lambda p: spoil(p, lambda data: hashlib.sha256(data[65:]).hexdigest().encode() + b"\n" + data[65:]),
+    "a link": lambda p: (path := spoil(p, bytes)).rename(p / "away") and path.symlink_to(p / "away"),
+    "written by all": lambda p: spoil(p, bytes).chmod(0o666),
+    "in a folder that all may write": lambda p: (p / "cache/stockade/builds").chmod(0o777),
+    "gone": lambda p: shutil.rmtree(p / "cache"),
+    "of other files": lambda p: forged(p, lambda m: replace(m, files={**m.files, "containers/like-2.yaml": "0" * 64})),
+    "with too small a core": lambda p: forged(p, lambda m: replace(m, core=frozenset({"ordinary"}))),
+    "with other labels": lambda p: forged(
+        p, lambda m: replace(m, types={**m.types, "like-2": replace(m.types["like-2"], labels="0" * 64)})
+    ),
+}
+
+
+@pytest.mark.parametrize("name", POISON)
+def test_a_memory_that_is_not_believed(place: Path, name: str) -> None:
+    edit(place, "containers/like-2", "pids.max: 7", "pids.max: 8")
+    before = tree(place / "bundle")
+    POISON[name](place)
+    assert again(place) is None
+    assert tree(place / "bundle") == before
+
+
+def test_a_kept_file_that_was_changed(place: Path) -> None:
+    """Of the same length, in a type that is not reached: nothing is kept, and the build that follows mends it."""
+    edit(place, "containers/like-2", "pids.max: 7", "pids.max: 8")
+    path = place / "bundle/containers/web/oci.json"
+    path.write_bytes(path.read_bytes().replace(b"noexec", b"nosuid", 1))
+    assert again(place) is None
+    assert sorted(p.name for p in place.iterdir()) == ["bundle", "cache", "policy"]
+    built = CliRunner().invoke(command, [str(place / "policy"), "-o", str(place / "bundle")])
+    assert built.exit_code == 0
+    assert verify(place / "bundle") == []
+
+
+@pytest.mark.parametrize("change", ["kernel policy", "manifest", "mode"])
+def test_a_bundle_that_is_not_what_was_built(place: Path, change: str) -> None:
+    edit(place, "containers/like-2", "pids.max: 7", "pids.max: 8")
+    path = place / ("bundle/manifest.json" if change == "manifest" else "bundle/host/policy.31")
+    if change == "mode":
+        path.chmod(0o666)
+    elif change == "manifest":  # canonical, and of another compiler
+        body = json.loads(path.read_bytes())
+        path.write_bytes((json.dumps({**body, "compiler": "0" * 64}, indent=2, sort_keys=True) + "\n").encode())
+    else:
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert again(place) is None
+
+
+def test_another_compiler(place: Path) -> None:
+    edit(place, "containers/like-2", "pids.max: 7", "pids.max: 8")
+    files, bundle = read_files(place / "policy"), read(place / "bundle")
+    assert _rebuild.rebuild(files, bundle, place / "bundle", digest(files), "0" * 64) is None
+
+
+def test_what_is_compiled_again_is_proven_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit(place, "containers/like-2", "pids.max: 7", "pids.max: 8")
+    before, real = tree(place / "bundle"), _rebuild.compile_layers
+
+    def broken(*arguments: object) -> object:
+        layers = real(*arguments)  # type: ignore[arg-type]
+        filters = {key: value[:-8] + b"\x06\0\0\0\0\0\xff\x7f" for key, value in layers.filters.items()}
+        return replace(layers, filters=filters)
+
+    monkeypatch.setattr(_rebuild, "compile_layers", broken)
+    assert again(place) is None
+    assert tree(place / "bundle") == before
+
+
+def test_the_digests_of_files_are_the_source(first: Path) -> None:
+    files = read_files(first / "policy")
+    assert digest(digests(files)) == digest(files) == read(first / "bundle").manifest.source
+    assert digest(files[1:]) != digest(files)
+    assert os.environ.get("XDG_CACHE_HOME") != str(first / "cache")
