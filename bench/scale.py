@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+import re
 import shutil
+import statistics
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 from _measure import CommandFailed, floor, megabytes, run, stockade
@@ -32,33 +36,57 @@ def generate(folder: Path, count: int, own: bool) -> None:
         (folder / "containers" / f"scale-{number}.yaml").write_text(text)
 
 
-def measure(name: str, counts: list[int], own: bool) -> None:
-    """Builds with each count, once anew and once with one file changed, and says how the time grows."""
-    taken: dict[int, float] = {}
+def changed(policy: Path, number: int) -> None:
+    """One limit of one type, another each time."""
+    one = policy / "containers" / "scale-0.yaml"
+    one.write_text(re.sub(r"pids.max: \d+", f"pids.max: {number}", one.read_text()))
+
+
+def narrowed(policy: Path) -> None:
+    """One capability more: a change that SELinux knows of."""
+    one = policy / "containers" / "scale-0.yaml"
+    one.write_text(one.read_text().replace("capabilities: [KILL]", "capabilities: [CHOWN, KILL]"))
+
+
+def measure(name: str, counts: list[int], own: bool, rounds: int) -> None:
+    """Builds with each count, anew and with one file changed, and says how the time grows from each to the next."""
+    taken: list[float] = []
     with tempfile.TemporaryDirectory(prefix="stockade-bench-") as place:
+        os.environ["XDG_CACHE_HOME"] = place
         for count in counts:
             policy, bundle = Path(place) / f"policy-{count}", Path(place) / f"bundle-{count}"
             generate(policy, count, own)
             build = stockade("build", str(policy), "-o", str(bundle), "--jobs", "1")
             cold = run(build)
-            one = policy / "containers" / "scale-0.yaml"
-            one.write_text(one.read_text().replace("pids.max: 100\n", "pids.max: 99\n"))
-            again = run(build)
-            taken[count] = cold.busy
-            print(f"{count:5} types, {name}: {cold.busy:6.1f} s of a processor, {cold.seconds:6.1f} s in all, "
-                  f"{megabytes(cold):6.0f} MB; one file changed: {again.busy:5.1f} s", flush=True)  # fmt: skip
-    few, many = counts
-    print(f"      growth exponent {math.log(taken[many] / taken[few]) / math.log(many / few):.2f}", flush=True)
+            again = []
+            for number in range(rounds):
+                changed(policy, 1000 + number)
+                again.append(run(build))
+            narrowed(policy)
+            whole = run(build)
+            taken.append(cold.busy)
+            busy, wall = (statistics.median(getattr(one, what) for one in again) for what in ("busy", "seconds"))
+            print(
+                f"{count:5} types, {name}: {cold.busy:6.1f} s of a processor ({cold.seconds:.1f} s in all, "
+                f"{megabytes(cold):.0f} MB); a limit changed: {busy:.2f} s ({wall:.2f} s in all), "
+                f"1/{cold.busy / busy:.0f} of it; a capability: {whole.busy:.1f} s",
+                flush=True,
+            )
+    for (few, before), (many, after) in pairwise(zip(counts, taken, strict=True)):
+        print(f"      growth exponent from {few} to {many}: {math.log(after / before) / math.log(many / few):.2f}")
+    if len(counts) > 2:
+        exponent = math.log(taken[-1] / taken[0]) / math.log(counts[-1] / counts[0])
+        print(f"      growth exponent from {counts[0]} to {counts[-1]}: {exponent:.2f}", flush=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--types", type=int, nargs=2, default=[100, 1000], help="of one domain (default: 100 1000)")
-    parser.add_argument("--domains", type=int, nargs=2, default=[30, 100], help="of a domain each (default: 30 100)")
+    parser.add_argument("--types", type=int, nargs="+", default=[100, 300, 1000], help="how many (100 300 1000)")
+    parser.add_argument("--rounds", type=int, default=5, help="changes of one file in each (default: 5)")
     given = parser.parse_args()
     try:
-        measure("one domain", given.types, own=False)
-        measure("a domain each", given.domains, own=True)
+        measure("one domain", given.types, own=False, rounds=given.rounds)
+        measure("a domain each", given.types, own=True, rounds=given.rounds)
     except CommandFailed as failed:
         print(f"scale: {failed}", file=sys.stderr)
         return 3

@@ -54,7 +54,7 @@ def command(
 
     POLICY is a folder; without it ./policy, then the shipped one. Nothing is written unless everything held, and what
     stood in the output folder before survives a failure. A bundle of the same source and compiler whose files are all
-    as they were written is left as it is.
+    as they were written is left as it is. After a change of container files only what it reaches is built.
 
     \b
     Example:
