@@ -287,3 +287,17 @@ def test_reading_needs_few_modules() -> None:
     loaded = set(run.stdout.split())
     assert "stockade.bundle.manifest" in loaded
     assert not loaded & {"dataclasses", "typing", "pathlib", "inspect", "yaml", "click", "jsonschema", "setools"}
+
+
+@pytest.mark.parametrize("complaining", [(), ("web", "batch")])
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_the_manifest_is_spelled_as_json_spells_it(complaining: tuple[str, ...], count: int) -> None:
+    entries = [Entry(path=f"host/a'&\"{n}", sha256="a" * 64, size=n, media_type="a/b") for n in range(count)]
+    manifest = Manifest(
+        policy_name='a "name" ü', policy_version="1", source="c" * 64, compiler="d" * 64, entries=entries,
+        complaining=complaining,
+    )  # fmt: skip
+    content = manifest.to_json()
+    assert content == json.dumps(json.loads(content), indent=2, sort_keys=True).encode() + b"\n"
+    assert Manifest.from_json(content) == manifest
+    assert len(json.loads(content)["files"]) == count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,7 @@ def test_a_missing_tool_is_named_with_its_package(tool: str, package: str, monke
     monkeypatch.setattr(module, "which", lambda name: None if name == tool else shutil.which(name))
     assert missing() == (f"{tool} (Debian: {package})",)
     with pytest.raises(ModuleError, match=f"apt-get install {package}"):
-        build_pp(TE, FC)
+        build_pp(TE)
         module_to_cil(pp)
 
 
@@ -108,3 +109,14 @@ def test_a_tool_that_hangs_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_TIMEOUT_S", 0)
     with pytest.raises(ModuleError, match="timed out"):
         build_pp(TE)
+
+
+def test_the_package_is_what_semodule_package_writes(tmp_path: Path) -> None:
+    (tmp_path / "probe.te").write_bytes(TE)
+    (tmp_path / "probe.fc").write_bytes(FC)
+    for command in (
+        ["checkmodule", "-M", "-m", "-o", "probe.mod", "probe.te"],
+        ["semodule_package", "-o", "probe.pp", "-m", "probe.mod", "-f", "probe.fc"],
+    ):
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    assert build_pp(TE, FC) == (tmp_path / "probe.pp").read_bytes()

@@ -31,6 +31,7 @@ from stockade.model.action import (
     Trial,
     Use,
 )
+from stockade.model.json_text import spelled
 from stockade.model.policy import Policy
 from stockade.model.position import Position
 
@@ -55,7 +56,7 @@ def to_json(policy: Policy) -> bytes:
         "categories": policy.host.categories,
         "actions": {name: _action(action) for name, action in policy.actions.items()},
     }
-    return json.dumps(document, indent=2, sort_keys=True).encode("ascii") + b"\n"
+    return spelled(document)
 
 
 def catalogue(bundle: Bundle) -> Catalogue:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from stockade.bundle.summary import Statements, summary
 from stockade.bundle.write import Artefact
 from stockade.model.alike import few, kinds
 from stockade.model.container import ContainerType
+from stockade.model.json_text import spelled
 from stockade.model.once import Once
 from stockade.model.policy import Policy
 from stockade.oci.build import to_json, to_runtime_spec
@@ -55,7 +55,7 @@ class Layers:
 def compile_layers(policy: Policy, types: Iterable[ContainerType]) -> Layers:
     """Compile container types of a policy for all layers but SELinux. A room's own error says what cannot be."""
     types = tuple(types)
-    filter_of, profile_of, json_of, explained = Once(compile_filter), Once(to_oci), Once(_json), Once(explain)
+    filter_of, profile_of, json_of, explained = Once(compile_filter), Once(to_oci), Once(spelled), Once(explain)
     statements = Statements(policy)
     filters = {(c.name, arch): filter_of(c.answered, arch) for c in types for arch in c.architectures}
     profiles = {c.name: profile_of(c.answered, c.architectures, c.listener) for c in types}
@@ -155,7 +155,9 @@ def _module(
     """The sources of a module, and its package under whatever name: types of one domain differ in the name alone."""
     te = type_te(container, writer)
     fc = type_fc(container)
-    if (key := body(te)) not in packages:
+    # A module that declares its domain is like no other.
+    key = te if writer.own.get(container.domain) == container.name else body(te)
+    if key not in packages:
         packages[key] = pool.submit(build_pp, te, fc)
     return te, fc, packages[key]
 
@@ -163,7 +165,3 @@ def _module(
 def _filters(folder: str, container: ContainerType, filters: Mapping[tuple[str, str], bytes]) -> Iterator[Artefact]:
     for arch in container.architectures:
         yield Artefact(f"{folder}/seccomp.{arch}.bpf", filters[container.name, arch], BINARY)
-
-
-def _json(document: Mapping[str, Any]) -> bytes:
-    return (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()

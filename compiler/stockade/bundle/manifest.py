@@ -126,7 +126,7 @@ class Manifest(_Value):
         complaining = ",".join(f"\n    {json.dumps(one)}" for one in self.complaining)
         said = f'  "complaining": [{complaining}\n  ],\n' if complaining else ""
         text = (
-            f'{{\n{said}  "compiler": "{self.compiler}",\n  "files": [{files}{chr(10) + "  " if files else ""}],\n'
+            f'{{\n  "compiler": "{self.compiler}",\n{said}  "files": [{files}{chr(10) + "  " if files else ""}],\n'
             f'  "policy": {{\n    "name": {name},\n    "version": {version}\n  }},\n'
             f'  "schema": "{SCHEMA}",\n  "source": "{self.source}"\n}}\n'
         )

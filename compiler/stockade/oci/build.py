@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from stockade.model.container import ContainerType, Device, Level, Mount, Rlimit, Tmpfs, UserNamespace
+from stockade.model.json_text import spelled
 from stockade.model.names import CAPABILITY_SETS, NAMESPACES, STANDARD_DEVICES
 from stockade.oci.cgroup import to_resources
 from stockade.oci.check import BIND, PROPAGATION_OPTIONS, check_runtime_spec
@@ -62,7 +62,7 @@ def to_runtime_spec(type: ContainerType, seccomp: Mapping[str, Any] | None = Non
 
 def to_json(spec: Mapping[str, object]) -> bytes:
     """The one spelling of a document: keys sorted, two spaces, ASCII, one newline at the end."""
-    return json.dumps(spec, indent=2, sort_keys=True, allow_nan=False).encode("ascii") + b"\n"
+    return spelled(spec)
 
 
 def _spec(type: ContainerType, seccomp: Mapping[str, Any] | None) -> dict[str, object]:

@@ -42,6 +42,8 @@ class Attributes:
 
     def _of(self, part: Part, group: bool) -> str:
         name = identifier(part.name)
+        if len(part.members) == 1 and not group and self._named.isdisjoint((name, f"{name}_proper")):
+            return next(iter(part.members))
         if any(parent in part.members and label not in part.members for label, parent in self._narrowed):
             name = f"{name}_proper"
         if len(part.members) == 1 and name not in self._named and not group:

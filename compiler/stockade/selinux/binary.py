@@ -177,11 +177,14 @@ class Binary:
                 few[name] = tuple(one for one in self._members(name) if among is None or one in among)
             return few[name]
 
-        for rule in self.rules:
-            if rule.kind != kind or not rule.enabled:
+        for which, rule in self._te:
+            if which != kind:
                 continue
-            targets, tclass, perms = members(rule.target), rule.tclass, rule.perms
-            for source in members(rule.source):
+            sources, targets = members(str(rule.source)), members(str(rule.target))
+            if not sources or not targets or not self._condition(rule)[1]:
+                continue
+            tclass, perms = str(rule.tclass), frozenset(rule.perms)
+            for source in sources:
                 for target in targets:
                     vectors = found.setdefault((source, target), {})
                     known = vectors.get(tclass)

@@ -19,6 +19,8 @@ _TIMEOUT_S: Final = 120
 _HEADER: Final = re.compile(rb"^\s*module\s+([A-Za-z][\w.-]*)\s", re.MULTILINE)
 _PACKAGE_MAGIC: Final = b"\x8f\xff\x7c\xf9"
 _PACKAGE_HEAD: Final = struct.Struct("<5I")  # magic, version, two sections and where they begin
+_PACKAGE_NUMBER: Final = int.from_bytes(_PACKAGE_MAGIC, "little")
+_CONTEXTS_MARK: Final = b"\x90\xff\x7c\xf9"
 _MODULE_FORMAT: Final = b"SE Linux Module"
 _MODULE_NUMBERS: Final = 20  # kind, version, options, two counts
 _LENGTH: Final = struct.Struct("<I")
@@ -51,12 +53,21 @@ def build_pp(te: bytes, fc: bytes = b"", *, mls: bool = True) -> bytes:
         (folder / "module.te").write_bytes(te)
         (folder / "module.fc").write_bytes(fc)
         _run(["checkmodule", *(["-M"] if mls else []), "-m", "-o", f"{name}.mod", "module.te"], folder)
-        contexts = ["-f", "module.fc"] if fc.strip() else []
-        _run(["semodule_package", "-o", f"{name}.pp", "-m", f"{name}.mod", *contexts], folder)
+        if fc.strip():
+            return _package((folder / f"{name}.mod").read_bytes(), fc)
+        _run(["semodule_package", "-o", f"{name}.pp", "-m", f"{name}.mod"], folder)
         package = (folder / f"{name}.pp").read_bytes()
     if not package.startswith(_PACKAGE_MAGIC):
         raise ModuleError("semodule_package did not write a module package", "semodule_package")
     return package
+
+
+def _package(module: bytes, fc: bytes) -> bytes:
+    """What `semodule_package -m MODULE -f FC` gives: a head, the module, and the file contexts after their mark."""
+    if module[8 : 8 + len(_MODULE_FORMAT)] != _MODULE_FORMAT:
+        raise ModuleError("checkmodule did not write a module", "checkmodule")
+    head = _PACKAGE_HEAD.pack(_PACKAGE_NUMBER, 1, 2, _PACKAGE_HEAD.size, _PACKAGE_HEAD.size + len(module))
+    return head + module + _CONTEXTS_MARK + fc
 
 
 def body(te: bytes) -> bytes:

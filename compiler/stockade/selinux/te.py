@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from stockade.model.classes import CLASSES
 from stockade.model.container import ContainerType
 from stockade.model.host import PROCESS_ROLE, Part, Rule
@@ -27,8 +29,7 @@ def type_te(container: ContainerType, writer: Writer) -> bytes:
         nonlocal access
         access |= rule.access
         body.extend(comment("#", rule.at, rule.why))
-        for classes, permissions in by_permissions(rule.access):
-            body.append(f"allow {source} {_braced(target)}:{_braced(classes)} {_braced(list(permissions))};")
+        body.extend(f"allow {source} {_braced(target)}:{what};" for what in _vectors(rule.access))
 
     def name(part: Part) -> str:
         if part.itself or part.members == {label}:
@@ -67,6 +68,12 @@ def type_fc(container: ContainerType) -> bytes:
         "#", container.at, f"files of `{container.name}` are {container.files} by their mounts, not by path"
     )
     return ("\n".join(lines) + "\n").encode()
+
+
+@lru_cache(maxsize=4096)
+def _vectors(access: int) -> tuple[str, ...]:
+    """Classes and permissions of an access mask as rules have them, each with one set of permissions."""
+    return tuple(f"{_braced(classes)} {_braced(list(permissions))}" for classes, permissions in by_permissions(access))
 
 
 def _braced(names: list[str]) -> str:
