@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -82,9 +82,14 @@ def test_attributes_and_self_are_expanded(small: str) -> None:
 def test_an_attribute_without_types_gives_nothing(small: str, monkeypatch: pytest.MonkeyPatch) -> None:
     binary = made(small, "")
     monkeypatch.setitem(binary.__dict__, "attributes", {"none": frozenset()})
-    rule = Rule("allow", "none", "object_t", "file", frozenset({"read"}))
-    monkeypatch.setitem(binary.__dict__, "rules", (rule, rule._replace(source="object_t", target="none")))
+    rest = {"tclass": "file", "perms": {"read"}, "conditional": "c", "conditional_block": True, "enabled": lambda: True}
+    pairs = [("none", "object_t"), ("object_t", "none")]
+    rules = [("allow", SimpleNamespace(source=source, target=target, **rest)) for source, target in pairs]
+    monkeypatch.setitem(binary.__dict__, "_te", tuple(rules))
     assert binary.allow == {}
+    monkeypatch.setitem(binary.__dict__, "attributes", {"none": frozenset({"third_t"})})
+    assert binary.vectors("allow").keys() == {("third_t", "object_t"), ("object_t", "third_t")}
+    assert binary.vectors("allow", {"object_t"}) == {}
 
 
 @pytest.mark.parametrize(("default", "there"), [("true", True), ("false", False)])

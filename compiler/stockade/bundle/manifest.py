@@ -117,8 +117,9 @@ class Manifest(_Value):
         """The canonical spelling: keys sorted, two spaces, ASCII, one newline at the end."""
         # Written out by hand, which is what `json.dumps(document, indent=2, sort_keys=True)` gives: a bundle may have
         # ten thousand files, and json indents slowly.
+        quoted = json.encoder.encode_basestring_ascii
         files = ",".join(
-            f'\n    {{\n      "mediaType": {json.dumps(entry.media_type)},\n      "path": {json.dumps(entry.path)},\n'
+            f'\n    {{\n      "mediaType": {quoted(entry.media_type)},\n      "path": {quoted(entry.path)},\n'
             f'      "sha256": "{entry.sha256}",\n      "size": {entry.size}\n    }}'
             for entry in self.entries
         )
@@ -201,13 +202,16 @@ def _check_entries(entries: tuple[Entry, ...]) -> None:
         media = entry.media_type
         if not isinstance(media, str) or not media.isascii() or not media.isprintable() or media.count("/") != 1:
             raise BundleError(entry.path, f"media type {media!r} is not of the form type/subtype")
+    folders: set[str] = set()
     for entry in entries:
-        parts = entry.path.split("/")
-        for length in range(1, len(parts)):
-            if (parent := "/".join(parts[:length])) in files:
-                raise BundleError(entry.path, f"lies beneath the file {parent}")
-        if parts[0] == NAME:
-            raise BundleError(entry.path, "lies beneath the manifest")
+        end = entry.path.rfind("/")
+        while end > 0 and (folder := entry.path[:end]) not in folders:  # what is above a known folder is known too
+            if folder in files:
+                raise BundleError(entry.path, f"lies beneath the file {folder}")
+            if folder == NAME:
+                raise BundleError(entry.path, "lies beneath the manifest")
+            folders.add(folder)
+            end = entry.path.rfind("/", 0, end)
 
 
 def _is_digest(value: object) -> bool:
