@@ -13,9 +13,9 @@ from stockade.source.load import load
 
 TESTS = Path(__file__).resolve().parent
 SHIPPED = TESTS.parent / "policy"
-TOGETHER = ("lab/host", "selinux", "policy", "enforce")
+TOGETHER = ("lab/host", "selinux", "policy", "enforce", "review")
 """Folders whose files share what is costly to make: one worker runs all of such a folder."""
-FIRST = ("lab/test_trial.py", "enforce", "lab/host", "prove", "seccomp")
+FIRST = ("lab/test_trial.py", "enforce", "lab/host", "prove", "seccomp", "learn/test_loop.py")
 """What takes longest begins first, so that no worker is left alone with it at the end."""
 
 

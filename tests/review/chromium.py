@@ -22,11 +22,15 @@ OPTIONS = (
 
 
 class Browser:
-    """One page. `events` are all that the page reported since it was opened, oldest first."""
+    """One page. `events` are all that the page reported since it was opened, oldest first.
 
-    def __init__(self, patience: float = 40.0) -> None:
+    It has `patience` seconds for each answer.
+    """
+
+    def __init__(self, patience: float = 60.0) -> None:
         self.events: list[dict[str, Any]] = []
-        self._deadline = time.monotonic() + patience
+        self._patience = patience
+        self._deadline = 0.0
         self._number = 0
         self._rest = b""
         self._answers: dict[int, dict[str, Any]] = {}
@@ -71,6 +75,7 @@ class Browser:
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One command of the protocol and its result; fails where the browser refuses or falls silent."""
         self._number += 1
+        self._deadline = time.monotonic() + self._patience
         request = {"id": self._number, "method": method, "params": parameters}
         if self._session is not None:
             request["sessionId"] = self._session

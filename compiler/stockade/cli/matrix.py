@@ -94,10 +94,10 @@ def _write(content: str, output: Path | None) -> None:
     if output is None:
         click.echo(content, nl=False)
         return
+    from stockade.page.document import written
+
     try:
-        new = output.with_name(f".{output.name}.new")
-        new.write_text(content, "utf-8")
-        new.replace(output)
+        written(output, content.encode())
     except OSError as error:
         raise Stop(f"{output}: {error.strerror}") from error
 
