@@ -6,7 +6,7 @@ VENV := .venv/bin
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: all install install-test test lint bench profiles fresh man site reference doctor clean help
+.PHONY: all install install-test test lint bench profiles fresh man site reference pyz doctor clean help
 
 all: install ## install what is missing, build the shipped policy into build/, show what came out
 	@$(VENV)/stockade build -o build
@@ -48,11 +48,14 @@ site: install-test ## make the manual a site in .artefacts/site; a dead link is 
 reference: install ## write docs/reference.md anew from the schemas
 	@$(VENV)/python tools/reference.py docs/reference.md
 
+pyz: install ## stockade.pyz: one file that audits a host where nothing is installed
+	@$(VENV)/python tools/pyz.py stockade.pyz
+
 doctor: install ## say what is missing here
 	@$(VENV)/stockade doctor
 
 clean: ## remove what was built; .venv stays
-	@rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf build stockade.pyz .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find compiler tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## list these targets

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,7 +36,7 @@ def show(report: Report, form: str, verbose: bool, output: Path | None) -> None:
     from stockade.audit.report.text import lines
 
     said = list(lines(report, verbose))
-    if output is not None or not sys.stdout.isatty():
+    if output is not None or not sys.stdout.isatty() or not find_spec("rich"):
         write("".join(f"{printable(line)}\n" for _, line in said), output)
         return
     from rich.console import Console

@@ -90,6 +90,8 @@ def _describe(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{error.strerror}"
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] != "stockade":
+        return f"the Python package {error.name} is missing (`stockade doctor` says how to install what is)"
     first = (str(error).splitlines() or [""])[0]
     return f"unexpected {type(error).__name__}: {first} (STOCKADE_DEBUG=1 shows where)"
 

@@ -12,6 +12,7 @@ import re
 from typing import Any
 
 import yaml
+from yaml.cyaml import CLoader
 
 from stockade.model.position import Position
 from stockade.source.diagnostics import Diagnostics
@@ -62,7 +63,7 @@ class _Reader:
     def __init__(self, file: str, text: str, report: Diagnostics) -> None:
         self.file = file
         self.report = report
-        self.events: Any = yaml.parse(text, Loader=yaml.CLoader)
+        self.events: Any = yaml.parse(text, Loader=CLoader)
         self.anchors: dict[str, Any] = {}
         self.open: set[str] = set()
         self.nodes = 0
