@@ -6,10 +6,10 @@ import functools
 import os
 import re
 import subprocess
-import tempfile
 from importlib import resources
 from pathlib import Path
 
+from . import uml
 from .tools import Drop, LabMissing, Tools, libraries, module_files
 from .tree import Tree
 
@@ -62,8 +62,7 @@ def root_relative(file_contexts: str) -> str:
 
 def build_root(tree: Tree, file_contexts: str, target: Path, tools: Tools, drop: Drop) -> None:
     """Write `tree`, labelled by `file_contexts`, as an erofs image to `target`; nothing needs root."""
-    with tempfile.TemporaryDirectory(prefix="stockade-image-") as name:
-        work = Path(name)
+    with uml.work_folder(drop) as work:
         folder = work / "tree"
         folder.mkdir()
         folder.chmod(0o755)
@@ -71,7 +70,7 @@ def build_root(tree: Tree, file_contexts: str, target: Path, tools: Tools, drop:
         contexts = work / "file_contexts"
         contexts.write_text(root_relative(file_contexts), encoding="utf-8")
         image = work / "image"
-        for path in (work, folder, contexts):
+        for path in (folder, contexts):
             drop.own(path)
         options = ["-T0", f"-U{_UUID}", "--all-root", f"--file-contexts={contexts}"]
         try:
