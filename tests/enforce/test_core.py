@@ -14,6 +14,7 @@ from stockade.enforce.core import Host, Profile, Refused, apply, apply_process, 
 from stockade.enforce.exact import dumps, loads
 from stockade.enforce.filters import stricter
 from stockade.enforce.refusal import PROMISES
+from stockade.enforce.within import wider
 from stockade.model.seccomp import Action
 from stockade.model.syscalls import numbers
 from stockade.seccomp.runtime import Ambiguous, decide_oci
@@ -273,6 +274,28 @@ def test_many_devices_are_refused_in_one_line(count: int, said: str, web: Profil
         apply(spec, web, HOST)
     ((promise, why),) = refused.value.reasons
     assert promise == "no-foreign-devices" and why.startswith(said) and len(why) < 200
+
+
+@pytest.mark.parametrize(
+    ("machine", "wanted"),
+    [
+        ("x86_64", ["SCMP_ARCH_X86_64"]),
+        ("aarch64", ["SCMP_ARCH_AARCH64"]),
+        ("", ["SCMP_ARCH_AARCH64", "SCMP_ARCH_X86_64"]),
+        ("riscv64", ["SCMP_ARCH_AARCH64", "SCMP_ARCH_X86_64"]),
+    ],
+)
+def test_a_filter_is_for_the_machine_that_it_is_on(machine: str, wanted: list[str], web: Profile) -> None:
+    """No other program is made, and what is left is no wider: a call of another architecture ends its process."""
+    spec = pod()
+    del spec["linux"]["seccomp"]
+    found = apply(spec, web, Host(machine=machine))["linux"]["seccomp"]
+    assert sorted(found["architectures"]) == wanted
+    assert {**found, "architectures": web.seccomp["architectures"]} == web.seccomp
+    assert (
+        wider({**apply(pod(), web, HOST), "linux": {**apply(pod(), web, HOST)["linux"], "seccomp": found}}, web, HOST)
+        == []
+    )
 
 
 def test_all_reasons_are_given_at_once(web: Profile) -> None:

@@ -37,6 +37,10 @@ _QUIET = ("cgroup", "time")
 """Kinds of namespace that runtimes leave out without asking for the host's; they are added."""
 
 _STEERING = ("run.oci.", "org.systemd.property.", "org.criu.", "module.wasm.", "io.katacontainers.")
+_NATIVE = {
+    "x86_64": ("SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"),
+    "aarch64": ("SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"),
+}
 _SETTINGS = {
     "network": ("net.",),
     "ipc": ("fs.mqueue.", "kernel.msg", "kernel.sem", "kernel.shm"),
@@ -152,7 +156,11 @@ def _resources(linux: Json, profile: Profile, host: Host, reasons: Reasons) -> N
 
 def _filters(linux: Json, profile: Profile, host: Host, reasons: Reasons) -> None:
     asked = mapping(linux, "seccomp", "linux.")
-    linux["seccomp"] = stricter(asked, profile.seccomp, profile.calls()) if asked else profile.seccomp
+    made = stricter(asked, profile.seccomp, profile.calls()) if asked else profile.seccomp
+    # A runtime makes a program for each architecture, and half of its time is for those that no process here can have.
+    known: list[str] = made["architectures"]
+    native = [name for name in known if name in _NATIVE.get(host.machine, ())]
+    linux["seccomp"] = {**made, "architectures": native or known}
 
 
 def _labels(linux: Json, profile: Profile, host: Host, reasons: Reasons) -> None:

@@ -77,7 +77,8 @@ class Host:
 
     `selinux`: whether the kernel has SELinux; `without`: layers that this installation does without, by an explicit
     choice; `cgroup2`: whether limits are those of version 2; `resolved`: bind sources to the paths that they lead to;
-    `shared`: paths of namespaces that are the host's own.
+    `shared`: paths of namespaces that are the host's own; `machine`: the kernel's name of its architecture, empty
+    where filters are to be for all that the type knows.
     """
 
     def __init__(
@@ -88,9 +89,11 @@ class Host:
         cgroup2: bool = True,
         resolved: dict[str, str] | None = None,
         shared: Collection[str] = (),
+        machine: str = "",
     ) -> None:
         self.selinux = selinux
         self.without = frozenset(without)
         self.cgroup2 = cgroup2
         self.resolved = resolved or {}
         self.shared = frozenset(shared)
+        self.machine = machine

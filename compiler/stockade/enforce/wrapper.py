@@ -102,6 +102,7 @@ def _start(call: Call, settings: Settings) -> None:
     settings.type = settings.type or _chosen(spec, settings)
     profile = settings.profile(settings.type)
     host, root = host_of(settings.without, spec), spec.get("root")
+    host.machine = os.uname().machine
     if type(root) is dict and type(root.get("path")) is str:
         # The runtime takes it from the bundle's folder on, where a link or `..` may lead anywhere.
         host.resolved[root["path"]] = os.path.realpath(os.path.join(folder, root["path"]))
