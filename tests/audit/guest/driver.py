@@ -10,19 +10,17 @@ import os
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from running import RUN, SLEEP, asleep, container, labels, until
 from stockade.audit.facts.collect import collect
 from stockade.audit.facts.host import Host
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 BIND, REMOUNT, RDONLY, NOSUID, NODEV, NOEXEC = 4096, 32, 1, 2, 4, 8
 NEWPID, DETACH = 0x20000000, 2
-RUN = Path("/run/sabotage")
-SLEEP = ["/usr/bin/containerd-lab", "sleep", "60"]
 
 Sabotage = Callable[[], contextlib.AbstractContextManager[Any]]
 SABOTAGES: dict[str, Sabotage] = {}
@@ -218,7 +216,7 @@ def labelled(name: str, label: str) -> None:
                 os.execv(SLEEP[0], SLEEP)
             finally:
                 os._exit(1)
-        time.sleep(0.2)
+        until(lambda: asleep(Path(f"/proc/{pid}")))
         try:
             yield
         finally:
@@ -238,15 +236,29 @@ def _() -> Iterator[None]:
         child = subprocess.Popen(SLEEP)
         child.wait()
         os._exit(0)
-    time.sleep(0.3)
+    until(lambda: any(map(asleep, Path("/proc").glob("[0-9]*"))))
     try:
         yield
     finally:
         for path in Path("/proc").iterdir():
-            with contextlib.suppress(OSError, ValueError):
-                if path.name.isdigit() and f"\0{SLEEP[1]}\0" in (path / "cmdline").read_text():
+            with contextlib.suppress(ProcessLookupError):
+                if path.name.isdigit() and asleep(path):
                     os.kill(int(path.name), 9)
         os.waitpid(pid, 0)
+
+
+def contained(name: str, by: str, ready: Callable[[Path], bool] = lambda process: True, known: bool = True) -> None:
+    @sabotage(name)
+    def _() -> Iterator[None]:
+        with container(by, ready, known):
+            yield
+
+
+contained("a container with a capability more", "wider")
+contained("a container without a filter", "open")
+contained("a container with a disk", "disk")
+contained("a thread of a container with another label", "thread", lambda process: len(labels(process)) == 2)
+contained("a container that was started past containerd", "past", known=False)
 
 
 @sabotage("containerd has a task that does not live")
@@ -341,20 +353,23 @@ def sound() -> None:
 
 def facts(walk: bool) -> str:
     with Host("/") as host:
-        return collect(host, json.loads(Path("/run/asked.json").read_text()), walk=walk).to_json()
+        return collect(host, json.loads(Path("/run/asked.json").read_text()), walk=walk, ptrace=not walk).to_json()
 
 
 def main() -> None:
     sound()
-    print(json.dumps({"name": "", "facts": facts(walk="walk" in sys.argv)}), flush=True)
-    for name, act in SABOTAGES.items() if "sabotage" in sys.argv else ():
-        try:
-            with act():
-                said = {"name": name, "facts": facts(walk=False)}
-        except OSError as error:
-            said = {"name": name, "fault": str(error)}
-        print(json.dumps(said), flush=True)
-    if "sabotage" in sys.argv:
+    if "walk" in sys.argv:
+        print(json.dumps({"name": "", "facts": facts(walk=True)}), flush=True)
+        return
+    with container("sound", lambda process: True):
+        print(json.dumps({"name": "", "facts": facts(walk=False)}), flush=True)
+        for name, act in SABOTAGES.items():
+            try:
+                with act():
+                    said = {"name": name, "facts": facts(walk=False)}
+            except OSError as error:
+                said = {"name": name, "fault": str(error)}
+            print(json.dumps(said), flush=True)
         print(json.dumps({"name": "after", "facts": facts(walk=False)}), flush=True)
 
 
