@@ -19,6 +19,7 @@ FIRST = ("lab/test_trial.py", "enforce", "lab/host", "prove", "seccomp", "learn/
 """What takes longest begins first, so that no worker is left alone with it at the end."""
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist looks at the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tell workers (`pytest -n`) what belongs together; tests that start containers here take turns."""
     for item in items:
