@@ -20,7 +20,7 @@ install-test: ## install what the tests, the lab and the figures need as well
 	@tools/install build test venv
 
 test: install-test ## run the tests
-	@$(VENV)/python -m pytest -q -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder --durations 25
+	@$(VENV)/python -m pytest -q -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder --durations 25
 
 lint: install ## ruff, formatting and mypy --strict
 	@$(VENV)/ruff check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from stockade.bundle.compile import Compiled, compile_policy
@@ -13,22 +14,39 @@ from stockade.source.load import load
 
 TESTS = Path(__file__).resolve().parent
 SHIPPED = TESTS.parent / "policy"
-TOGETHER = ("lab/host", "selinux", "policy", "enforce", "review")
+TOGETHER = ("lab/host", "selinux", "policy", "review")
 """Folders whose files share what is costly to make: one worker runs all of such a folder."""
-FIRST = ("lab/test_trial.py", "enforce", "lab/host", "prove", "seccomp", "learn/test_loop.py")
+CONTAINERS = ("enforce/", "oci/test_runtimes.py", "seccomp/test_crun.py", "seccomp/test_runc.py")
+"""What starts containers on this machine: all of them share its cgroups, and take turns in one worker."""
+FIRST = ("lab/test_trial.py", "containers", "lab/host", "prove", "seccomp", "learn/test_loop.py")
 """What takes longest begins first, so that no worker is left alone with it at the end."""
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist looks at the groups in the same hook
+def _group(place: str) -> str:
+    """What a file of tests is run with, by its path below this folder."""
+    if place.startswith(CONTAINERS):
+        return "containers"
+    return next((folder for folder in TOGETHER if place.startswith(f"{folder}/")), place)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tell workers (`pytest -n`) what belongs together; tests that start containers here take turns."""
-    for item in items:
-        place = item.path.relative_to(TESTS).as_posix()
-        group = next((folder for folder in TOGETHER if place.startswith(f"{folder}/")), place)
-        item.add_marker(pytest.mark.xdist_group("enforce" if item.get_closest_marker("runtime") else group))
-    groups = [mark.args[0] for item in items for mark in item.iter_markers("xdist_group")]
-    ranks = [next((rank for rank, first in enumerate(FIRST) if name.startswith(first)), len(FIRST)) for name in groups]
-    items[:] = [item for _, item in sorted(zip(ranks, items, strict=True), key=lambda pair: pair[0])]
+    def rank(item: pytest.Item) -> int:
+        group = _group(item.path.relative_to(TESTS).as_posix())
+        return next((rank for rank, first in enumerate(FIRST) if group.startswith(first)), len(FIRST))
+
+    items.sort(key=rank)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `-n`: a worker is given whole groups, in their order."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid.partition("::")[0].removeprefix("tests/"))
+
+    return Groups(config, log)
 
 
 @pytest.fixture(scope="session")
