@@ -49,6 +49,7 @@ def test_the_kernels_order() -> None:
         LINE.replace("audit: type", "audi type"),
         LINE + " extra",
         LINE + "\nsystem: audit_printk_skb: 12 callbacks suppressed",
+        LINE + "\nkauditd_printk_skb: 2 callbacks suppressed",
         LINE + "\naudit: audit_lost=3 audit_rate_limit=0",
         LINE + "\n" + LINE.replace(":15)", ":17)"),
     ],
@@ -56,3 +57,7 @@ def test_the_kernels_order() -> None:
 def test_damage_is_an_error(damage: str) -> None:
     with pytest.raises(ConsoleError):
         denials(damage)
+
+
+def test_a_complaint_held_back_is_no_record() -> None:
+    assert len(denials(LINE + "\nsel_write_load: 2 callbacks suppressed")) == 1

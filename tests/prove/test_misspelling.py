@@ -53,7 +53,10 @@ def names(source: Source) -> Iterator[tuple[Path_, str, Edit]]:
             written = next((w for w in (text, f'"{text}"') if line.startswith(w)), None)
             assert written is not None, f"{at}: {text!r} is written in some other way"
             while True:
-                index = draw.choice([i for i, char in enumerate(text) if char in string.ascii_letters])
+                # A label keeps its ending: without it the name would be none, whether or not somebody uses it.
+                index = draw.choice(
+                    [i for i, char in enumerate(text.removesuffix("_t")) if char in string.ascii_letters]
+                )
                 letters = string.ascii_uppercase if text[index].isupper() else string.ascii_lowercase
                 wrong = text[:index] + draw.choice(letters.replace(text[index], "")) + text[index + 1 :]
                 if wrong not in every:

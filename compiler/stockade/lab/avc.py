@@ -8,8 +8,11 @@ from dataclasses import dataclass
 _RECORD = re.compile(r"audit: type=(\d+) audit\(\d+\.\d{3}:(\d+)\): (.*)")
 _DENIAL = re.compile(r"avc: +(denied|granted) +\{((?: \w+)+) \} for +(.+)")
 _FIELD = re.compile(r'(\w+)=("[^"]*"|[^\s"]+)(?: +|$)')
-# The kernel's own words for records that it dropped.
-_DROPPED = re.compile(r"audit_lost=|callbacks suppressed|hold queue overflow|backlog limit exceeded")
+# The kernel's own words for records that it dropped. What sel_write_load holds back is no record, but its complaint
+# about each policy that a probe failed to load.
+_DROPPED = re.compile(
+    r"audit_lost=|(?<!\w)(?!sel_write_load:)\w+: \d+ callbacks suppressed|hold queue overflow|backlog limit exceeded"
+)
 _AVC = 1400
 
 

@@ -73,6 +73,7 @@ class Mount:
     options: tuple[str, ...]
     why: str
     at: Position
+    options_at: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,5 @@ def unknown_options(policy: Policy) -> Iterator[Finding]:
             for option in mount.options:
                 if option not in FLAGS:
                     hint = difflib.get_close_matches(option, FLAGS, 1)
-                    yield Finding(
-                        mount.at, f"unknown mount option `{option}`", f"did you mean `{hint[0]}`?" if hint else ""
-                    )
+                    at = mount.options_at or mount.at
+                    yield Finding(at, f"unknown mount option `{option}`", f"did you mean `{hint[0]}`?" if hint else "")

@@ -153,7 +153,8 @@ class ContainerBuilder:
             if any(entry["to"] == other.destination for other in found) or entry["to"] in taken:
                 self.report.error(entry.values_at["to"], f"`{entry['to']}` is mounted twice")
             options = tuple(sorted(entry.get("options", ("ro",))))
-            found.append(Mount(entry["source"], entry["to"], options, entry["why"], at))
+            options_at = entry.values_at.get("options", at)
+            found.append(Mount(entry["source"], entry["to"], options, entry["why"], at, options_at))
         return tuple(sorted(found, key=lambda m: m.destination))
 
     def _normal(self, path: str, at: Position) -> None:
