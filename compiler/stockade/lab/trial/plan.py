@@ -154,6 +154,8 @@ def specification(bundle: Bundle, known: Catalogue, case: Case, tried: Iterable[
         for _, place, _, _ in shown_at(spec, path):
             spec["process"]["env"].append(f"AT:{path}={place}")
             break
+    if case.setting.containerd:
+        spec["process"]["env"].append("LINGER=1")
     spec["process"]["args"] = ["/probe", *tried]
     spec["root"]["path"] = root(case.container)
     spec["linux"]["cgroupsPath"] = f"/{case.name}"
