@@ -6,11 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from stockade.bundle.compile import Compiled, compile_policy
 from stockade.bundle.write import write
 from stockade.model.grants import grants
 from stockade.model.policy import Policy
 from stockade.source.load import load
+
+# The same examples in every run: a verdict is about the change, and `--hypothesis-profile default` looks for more.
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
 
 TESTS = Path(__file__).resolve().parent
 SHIPPED = TESTS.parent / "policy"
