@@ -129,11 +129,17 @@ static pid_t start_runner(const struct plan *plan, long number)
 {
     const char *by = plan->task[number].by;
     char text[32];
+    sigset_t stopping;
+    sigemptyset(&stopping);
+    sigaddset(&stopping, SIGTERM);
+    sigprocmask(SIG_BLOCK, &stopping, NULL); /* kept for the runner, who may be told before it listens */
     pid_t runner = fork();
     if (runner < 0)
         fail("fork");
-    if (runner)
+    if (runner) {
+        sigprocmask(SIG_UNBLOCK, &stopping, NULL);
         return runner;
+    }
     snprintf(text, sizeof text, "%ld", number);
     if (!strcmp(by, "system"))
         execl("/usr/libexec/stockade-lab", "stockade-lab", "task", text, NULL);
