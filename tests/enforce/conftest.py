@@ -12,7 +12,7 @@ import pytest
 from stockade.enforce.core import Profile
 from stockade.enforce.install import Installation, install
 from stockade.lab.host import HostRun
-from stockade.lab.host.packages import packages, unpack
+from stockade.lab.host.packages import SUITE, WANTED, packages, unpack
 
 from tests.enforce.containers import Site, able, identity
 from tests.enforce.guest import boot
@@ -102,9 +102,10 @@ def victim(runc: Site) -> Iterator[str]:
     assert runc.call("delete", "--force", name).returncode == 0
 
 
-def containerd(folder: Path) -> Path:
-    """The folder of containerd 1.7's programs, unpacked there and installed nowhere."""
-    (package,) = (package for package in packages() if package.name == "containerd")
+def containerd(folder: Path, suite: str = SUITE) -> Path:
+    """The folder of a Debian suite's containerd, unpacked there and installed nowhere: 1.7 of the lab's, 1.6 of 12."""
+    wanted = WANTED if suite == SUITE else ("containerd",)
+    (package,) = (package for package in packages(wanted, suite=suite) if package.name == "containerd")
     for path, entry in unpack(package).nodes.items():
         if path.startswith("usr/bin/"):
             (folder / Path(path).name).write_bytes(entry.data)

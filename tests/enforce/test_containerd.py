@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from stockade.model.names import CAPABILITIES
 
-from tests.enforce.conftest import TYPES, profile_of
+from tests.enforce.conftest import TYPES, containerd, profile_of
 from tests.enforce.containers import Site, identity, limits, seen
 from tests.enforce.nri.daemon import IMAGE, Containerd
 
@@ -28,9 +28,15 @@ SPACES = {"pid": "pid", "ipc": "ipc", "uts": "uts", "mount": "mnt", "network": "
 STATUS = ["/bin/busybox", "cat", "/proc/self/status"]
 
 
-@pytest.fixture(scope="module")
-def daemon(programs: Path, runc: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]:
+@pytest.fixture(scope="module", params=["1.6", "1.7"])
+def daemon(
+    request: pytest.FixtureRequest, programs: Path, runc: Site, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Containerd]:
+    """Debian 12's own containerd and the one after it."""
+    if request.param == "1.6":
+        programs = containerd(tmp_path_factory.mktemp("debian12"), "bookworm")
     with Containerd(programs, tmp_path_factory.mktemp("containerd")) as running:
+        assert re.search(rf"Server:\n +Version: +{re.escape(request.param)}\.", running.ctr("version"))
         yield running
 
 

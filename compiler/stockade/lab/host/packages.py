@@ -39,20 +39,20 @@ class Package:
 
 
 def packages(
-    wanted: Sequence[str] = WANTED, *, mirror: str | None = None, refresh: bool = False
+    wanted: Sequence[str] = WANTED, *, suite: str = SUITE, mirror: str | None = None, refresh: bool = False
 ) -> tuple[Package, ...]:
-    """The `wanted` packages with all they depend on, sorted by name, their files in the cache.
+    """The `wanted` packages of a Debian `suite` with all they depend on, sorted by name, their files in the cache.
 
     What was once chosen stays chosen, so that images stay the same and no network is needed; `refresh` asks the mirror
     again. LabMissing without apt, keyring or mirror; PackageError when apt fails.
     """
-    lock = cache.folder("packages") / f"{SUITE}-{'-'.join(sorted(wanted))}.json"
+    lock = cache.folder("packages") / f"{suite}-{'-'.join(sorted(wanted))}.json"
     if not refresh and (chosen := _chosen(lock)):
         return chosen
     with cache.alone(lock):
         if not refresh and (chosen := _chosen(lock)):  # another has fetched them meanwhile
             return chosen
-        chosen = _fetch(mirror or machine_mirror(), wanted)
+        chosen = _fetch(mirror or machine_mirror(), suite, wanted)
         cache.publish(lock, json.dumps([asdict(package) for package in chosen], indent=1).encode() + b"\n")
     return chosen
 
@@ -116,7 +116,7 @@ def _uris(folder: Path) -> Iterator[str]:
                 yield from match[1].split()
 
 
-def _fetch(mirror: str, wanted: Sequence[str]) -> tuple[Package, ...]:
+def _fetch(mirror: str, suite: str, wanted: Sequence[str]) -> tuple[Package, ...]:
     """Fetch from `mirror`; apt verifies the suite's index by Debian's keys, and each file by the index."""
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
@@ -128,7 +128,7 @@ def _fetch(mirror: str, wanted: Sequence[str]) -> tuple[Package, ...]:
         for place in ("state/lists/partial", "cache/archives/partial", "etc/preferences.d", "etc/sources.list.d"):
             (work / place).mkdir(parents=True)
         (work / "state/status").touch()
-        (work / "etc/sources.list").write_text(f"deb [arch=amd64 signed-by={KEYRING}] {mirror} {SUITE} main\n")
+        (work / "etc/sources.list").write_text(f"deb [arch=amd64 signed-by={KEYRING}] {mirror} {suite} main\n")
         settings = {
             "Dir::State": work / "state",
             "Dir::State::status": work / "state/status",
