@@ -40,7 +40,11 @@ sys.path.insert(0, {folder!r})
 from stockade.enforce.{module} import main
 sys.exit(main(sys.argv[1:]))
 """
-_FLAGS = "-std=c11 -Os -static -s -fno-asynchronous-unwind-tables -Wl,--build-id=none".split()
+_FLAGS = (
+    "-std=c11 -Os -static -nostdlib -ffreestanding -fno-stack-protector -fno-pie -no-pie -s "
+    "-fno-asynchronous-unwind-tables -Wl,--build-id=none -Wl,-z,noseparate-code"
+).split()
+"""One file without a library, whose code and words are one mapping: to start it costs what starting anything costs."""
 _PATH = re.compile(r"/[A-Za-z0-9._/+@-]+\Z")
 
 
