@@ -121,7 +121,7 @@ def main() -> int:
         end = [IMAGE, identity(), "/bin/busybox", "true"]
         for what, more in (("ctr run", []), ("filtered", ["--seccomp"])):
             command = [*start, *more, "--runc-binary"]
-            held.append(compared(what, lambda it, c=command: [*c, it, *end], site, bare, options.rounds))  # type: ignore[misc]
+            held.append(compared(what, lambda it, c=command: [*c, it, *end], site, bare, options.rounds * 2))  # type: ignore[misc]
     return 0 if all(held) else 1
 
 

@@ -30,9 +30,9 @@ LAYERS = ("selinux",)
 
 _MODULES = (
     "__init__ enforce/__init__ enforce/arguments enforce/choose enforce/config enforce/core enforce/decided "
-    "enforce/exact enforce/filters enforce/host enforce/mounts enforce/pinned enforce/process enforce/profile "
-    "enforce/record enforce/refusal enforce/resources enforce/shape enforce/update enforce/verify enforce/within "
-    "enforce/wrapper"
+    "enforce/exact enforce/filters enforce/host enforce/mounts enforce/pinned enforce/pods enforce/process "
+    "enforce/profile enforce/record enforce/refusal enforce/resources enforce/shape enforce/update enforce/verify "
+    "enforce/within enforce/wrapper"
 ).split()
 _START = """\
 import sys

@@ -6,6 +6,7 @@ what holds it.
 
 from __future__ import annotations
 
+from stockade.enforce.pods import PODS, foreign
 from stockade.enforce.profile import Host, Profile
 from stockade.enforce.refusal import (
     NO_API_SOCKET,
@@ -45,10 +46,6 @@ _HOLDING = frozenset(f"{path}/"[:end] or "/" for path in _WITHIN for end, sign i
 _READABLE = frozenset("/etc/hosts /etc/hostname /etc/resolv.conf /etc/localtime /etc/ssl/certs".split())
 """Files of the host that containers are given by custom; they are mounted read-only."""
 
-_PODS = "/var/lib/kubelet/pods/"
-_POD = "io.kubernetes.cri.sandbox-uid"
-"""The annotation in which containerd says of which pod a container is; it is nobody else's to write."""
-
 _SANDBOXES = ("/run/containerd/io.containerd.", "/var/lib/containerd/io.containerd.")
 _SANDBOX_FILES = ("hostname", "hosts", "resolv.conf", "shm")
 _FOLDERS = {
@@ -71,9 +68,8 @@ def apply_mounts(spec: Json, profile: Profile, host: Host, reasons: Reasons) -> 
     """The mounts with the type's options, and the type's own tmpfs before all others; reasons where one may not be."""
     result = []
     own = {text(mount, "destination"): mount for mount in profile.mounts}
-    pod = text(mapping(spec, "annotations"), _POD, "annotations.")
     for mount in listing(spec, "mounts", dict):
-        result.append(_mount(mount, own, profile, host, reasons, pod))
+        result.append(_mount(mount, own, profile, host, reasons, spec))
     said = {_normal(text(mount, "destination")) for mount in result}
     # First, so that they hide nothing of what the runtime mounts below them.
     added = [dict(mount) for place, mount in own.items() if mount["type"] == "tmpfs" and place not in said]
@@ -88,7 +84,7 @@ def judge_root(spec: Json, host: Host, reasons: Reasons) -> None:
         reasons.add(NO_HOST_PATH, f"the container's root is {said}, which is {found}")
 
 
-def _mount(mount: Json, own: dict[str, Json], profile: Profile, host: Host, reasons: Reasons, pod: str) -> Json:
+def _mount(mount: Json, own: dict[str, Json], profile: Profile, host: Host, reasons: Reasons, spec: Json) -> Json:
     kind, place = text(mount, "type"), _normal(text(mount, "destination"))
     options = listing(mount, "options", str, "mounts.options.")
     if not place.startswith("/") or place == "/":
@@ -97,7 +93,7 @@ def _mount(mount: Json, own: dict[str, Json], profile: Profile, host: Host, reas
         reasons.add(NO_SHARED_MOUNT, f"{place} is mounted {wide[0]}")
     wanted = ["nosuid", *(["nodev"] if place != "/dev" and kind != "devpts" else [])]
     if kind == "bind" or any(option in _BIND for option in options):
-        wanted += _bind(mount, place, own.get(place), host, reasons, pod)
+        wanted += _bind(mount, place, own.get(place), host, reasons, spec)
     elif kind not in _FOLDERS or (_FOLDERS[kind] and place not in _FOLDERS[kind]):
         reasons.add(NO_FOREIGN_MOUNT, f"a file system of kind {kind!r} at {place}")
     elif kind == "tmpfs":
@@ -112,11 +108,8 @@ def _mount(mount: Json, own: dict[str, Json], profile: Profile, host: Host, reas
     return {**mount, "options": _joined(options, wanted)}
 
 
-def _bind(mount: Json, place: str, listed: Json | None, host: Host, reasons: Reasons, pod: str) -> list[str]:
-    """Options that a bind mount gets besides its own; reasons where its source or its place is protected.
-
-    `pod` is the UID of the container's pod, empty where the runtime does not say.
-    """
+def _bind(mount: Json, place: str, listed: Json | None, host: Host, reasons: Reasons, spec: Json) -> list[str]:
+    """Options that a bind mount gets besides its own; reasons where its source or its place is protected."""
     source = text(mount, "source")
     found = _normal(host.resolved.get(source, source))
     if listed is not None and listed["type"] == "bind" and found == _normal(listed["source"]):
@@ -127,9 +120,9 @@ def _bind(mount: Json, place: str, listed: Json | None, host: Host, reasons: Rea
         reasons.add(WELL_FORMED, f"a bind mount of {source!r}")
     if found in _READABLE or any(found.startswith(f"{path}/") for path in _READABLE):
         return ["ro"]
-    if found.startswith(_PODS) and len(found) > len(_PODS):
-        if pod and found[len(_PODS) :].partition("/")[0] != pod:
-            reasons.add(NO_HOST_PATH, f"{source}, which is of another pod than {pod}, is mounted at {place}")
+    if found.startswith(PODS) and len(found) > len(PODS):
+        if why := foreign(found, spec, host):
+            reasons.add(NO_HOST_PATH, f"{source}, {why}, is mounted at {place}")
         return []
     if found.startswith(_SANDBOXES) and "/sandboxes/" in found and found.rsplit("/", 1)[1] in _SANDBOX_FILES:
         return []

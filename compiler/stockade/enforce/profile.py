@@ -77,8 +77,9 @@ class Host:
 
     `selinux`: whether the kernel has SELinux; `without`: layers that this installation does without, by an explicit
     choice; `cgroup2`: whether limits are those of version 2; `resolved`: bind sources to the paths that they lead to;
-    `shared`: paths of namespaces that are the host's own; `machine`: the kernel's name of its architecture, empty
-    where filters are to be for all that the type knows.
+    `shared`: paths of namespaces that are the host's own; `pod`: the UID of the container's pod, where the runtime says
+    it beside the specification; `machine`: the kernel's name of its architecture, empty where filters are to be for all
+    that the type knows.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Host:
         resolved: dict[str, str] | None = None,
         shared: Collection[str] = (),
         machine: str = "",
+        pod: str = "",
     ) -> None:
         self.selinux = selinux
         self.without = frozenset(without)
@@ -97,3 +99,4 @@ class Host:
         self.resolved = resolved or {}
         self.shared = frozenset(shared)
         self.machine = machine
+        self.pod = pod

@@ -59,7 +59,7 @@ def container(**linux: Any) -> Fields:
                 "devices": [{"access": "rwm"}],
             },
             "oom_score_adj": 900,
-            "cgroups_path": "kubepods-pod1.slice:cri-containerd:c",
+            "cgroups_path": "kubepods-podu.slice:cri-containerd:c",
             "seccomp_profile": {"profile_type": 1},
         },
     }

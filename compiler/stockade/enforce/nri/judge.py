@@ -123,7 +123,11 @@ class BundleJudge:
         sources = {mount.get("source", "") for mount in spec.get("mounts", []) if "/" in mount.get("source", "")}
         resolved = {source: _leads_to(source) for source in sources}
         return core.Host(
-            without=["selinux"], cgroup2=self.cgroup2, resolved=resolved, shared=_shared(spec, pod.get("linux", {}))
+            without=["selinux"],
+            cgroup2=self.cgroup2,
+            resolved=resolved,
+            shared=_shared(spec, pod.get("linux", {})),
+            pod=pod.get("uid", ""),
         )
 
 
