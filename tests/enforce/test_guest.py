@@ -14,11 +14,10 @@ from stockade.lab.host import HostRun
 from stockade.model.names import CAPABILITIES
 
 from tests.enforce.conftest import profile_of
-from tests.enforce.guest import ATTEMPTS, CASES
+from tests.enforce.guest import ATTEMPTS, CASES, TRIED
 
 LINES = {"bounding": "CapBnd", "effective": "CapEff", "permitted": "CapPrm", "inheritable": "CapInh"}
 SPACES = {"mount": "mnt", "network": "net"}
-TRIED = [name for name, namespace in CASES.items() if namespace == "default"]
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +89,7 @@ def test_limits_are_the_type_s_and_stay(told: dict[str, Any], name: str) -> None
     assert found["first"]["limits"] == found["after"] == wanted
 
 
-@pytest.mark.parametrize("attempt", [name for name in ATTEMPTS if name not in ("plain", "update")])
+@pytest.mark.parametrize("attempt", [name for name in ATTEMPTS if name not in ("checkpoint", "plain", "update")])
 @pytest.mark.parametrize("name", TRIED)
 def test_what_would_widen_a_container_is_refused(told: dict[str, Any], name: str, attempt: str) -> None:
     promises = {"capability": "no-privileged-containers", "restore": "always-confined"}
@@ -98,6 +97,14 @@ def test_what_would_widen_a_container_is_refused(told: dict[str, Any], name: str
     assert (found["status"], found["out"]) == (1, "")
     assert found["err"].startswith(f"stockade: policy denied: type {name.split('-')[0]}: ")
     assert f"[{promises.get(attempt, 'no-foreign-labels')}]" in found["err"]
+
+
+@pytest.mark.parametrize("name", TRIED)
+def test_saving_is_the_runtime_s_own_affair(told: dict[str, Any], name: str) -> None:
+    """Neither the guest's kernel nor its runtimes can: what is shown is that the runtime was asked, and it said so."""
+    found = told[name]["checkpoint"]
+    assert found["status"] != 0 and "policy denied" not in found["err"], found
+    assert "criu" in found["err"].lower(), found
 
 
 @pytest.mark.parametrize("name", TRIED)
