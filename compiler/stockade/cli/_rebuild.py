@@ -27,7 +27,7 @@ from stockade.bundle.summary import Statements, always_allowed
 from stockade.bundle.write import write
 from stockade.model.alike import Kinds, kinds
 from stockade.model.container import ContainerType
-from stockade.model.host import Labels
+from stockade.model.host import Rule
 from stockade.model.once import Once
 from stockade.model.policy import Policy
 from stockade.model.promise import LabelPromise
@@ -174,11 +174,15 @@ def _same_labels(policy: Policy, files: list[SourceFile], memory: Memory) -> boo
 def _labels(policy: Policy) -> Callable[[ContainerType], str]:
     """A digest of all that the SELinux side of a bundle has from a container type, and from the domain that it uses."""
     statements, of_domain = Statements(policy), dict[str, str]()
-    quiet = [rule for rule in policy.host.rules if not rule.audit]
+    quiet: dict[str, list[Rule]] = {}
+    for rule in policy.host.rules:
+        if rule.origin and not rule.audit:
+            for label in frozenset().union(*(part.members for part in rule.who.parts)):
+                quiet.setdefault(label, []).append(rule)
 
     def domain(label: str) -> str:
         if label not in of_domain:
-            rules = [*statements.rules.get(label, ()), *(r for r in quiet if r.origin and _by(r.who, label))]
+            rules = [*statements.rules.get(label, ()), *quiet.get(label, ())]
             promises = [p for p in statements.promises.get(label, ()) if p.own]
             said = [
                 (str(s.at), s.why, f"{s.access:x}", s.what.but_itself, [part.name for part in s.what.parts])
@@ -194,10 +198,6 @@ def _labels(policy: Policy) -> Callable[[ContainerType], str]:
             sorted(c.sockets.families),
         ]
     )
-
-
-def _by(who: Labels, label: str) -> bool:
-    return any(label in part.members for part in who.parts)
 
 
 def _digest(value: object) -> str:

@@ -12,7 +12,15 @@ import click
 from stockade.bundle.manifest import BundleError, Manifest
 from stockade.bundle.read import Bundle, read, verify
 from stockade.cli.output import Answer, Stop, format_option, json_document, message, table, text
-from stockade.cli.policy import Proven, compiler_digest, complain_option, find_policy, policy_version_option, prove
+from stockade.cli.policy import (
+    Proven,
+    compiler_digest,
+    complain_option,
+    find_policy,
+    policy_version_option,
+    prove,
+    uncollected,
+)
 from stockade.source.files import digest, read_files
 
 if TYPE_CHECKING:
@@ -39,6 +47,7 @@ if TYPE_CHECKING:
 @complain_option
 @click.option("--force", is_flag=True, help="Compile and prove even where nothing has changed.")
 @format_option
+@uncollected()
 def command(
     policy: Path | None,
     output: Path,

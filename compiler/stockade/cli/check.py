@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from stockade.cli.output import Answer, format_option, json_document, text
-from stockade.cli.policy import complain_option, find_policy, policy_version_option, prove
+from stockade.cli.policy import complain_option, find_policy, policy_version_option, prove, uncollected
 from stockade.source.files import read_files
 
 
@@ -24,6 +24,7 @@ from stockade.source.files import read_files
 @policy_version_option
 @complain_option
 @format_option
+@uncollected()
 def command(
     policy: Path | None,
     jobs: int,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,6 +84,18 @@ class Proven:
     policy: Policy
     compiled: Compiled
     suspended: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No search for cycles: what a command makes of a policy it needs until it ends, and there is a lot to search."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def prove(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from stockade.model.classes import CLASSES
+from stockade.model.access import spell
 from stockade.model.container import ContainerType
 from stockade.model.host import PROCESS_ROLE, Part, Rule
 from stockade.selinux.attributes import membership
@@ -52,8 +52,7 @@ def type_te(container: ContainerType, writer: Writer) -> bytes:
     lines += [f"module {container.name.replace('-', '_')} {writer.host.version};", "", "require {"]
     lines += [f"  type {found};" for found in sorted(types - ({label} if declares else set()))]
     lines += [f"  attribute {found};" for found in sorted(sets)]
-    for classes, _ in by_permissions(access):
-        lines += [f"  class {found} {{ {' '.join(sorted(CLASSES[found]))} }};" for found in classes]
+    lines += [f"  class {found} {{ {' '.join(permissions)} }};" for found, permissions in spell(access).items()]
     lines += [f"  role {PROCESS_ROLE};", "}", ""]
     if declares:
         joined = membership(attributes.members, label)
