@@ -51,13 +51,18 @@ def to_runtime_spec(type: ContainerType, seccomp: Mapping[str, Any] | None = Non
     Arrays are sorted where order has no meaning. Raises OciError where the type cannot be said, or where what was
     built does not pass `check_runtime_spec`.
     """
-    try:
-        spec = _spec(type, seccomp)
-    except ValueError as error:
-        raise OciError(type.name, [str(error)]) from error
+    spec = as_said(type, seccomp)
     if findings := check_runtime_spec(spec):
         raise OciError(type.name, findings)
     return spec
+
+
+def as_said(type: ContainerType, seccomp: Mapping[str, Any] | None = None) -> dict[str, object]:
+    """The document of a type that has been compiled before: `to_runtime_spec` without looking at what it built."""
+    try:
+        return _spec(type, seccomp)
+    except ValueError as error:
+        raise OciError(type.name, [str(error)]) from error
 
 
 def to_json(spec: Mapping[str, object]) -> bytes:

@@ -89,13 +89,17 @@ def of_type(
     policy: Policy,
     container: ContainerType,
     filters: Callable[[SyscallPolicy, tuple[str, ...]], Filter] = source_filter,
+    spec: Callable[[ContainerType], dict[str, Any]] = to_runtime_spec,
 ) -> Confined:
-    """A container type as its source says. `filters` is `source_filter`, or remembers it."""
+    """A container type as its source says. `filters` is `source_filter`, or remembers it.
+
+    `spec` is `to_runtime_spec`, or `as_said` for a type that has been compiled before.
+    """
     of_process, of_files, other = levels(container.level, policy.host.categories)
 
     return Confined(
         name=container.name,
-        spec=to_runtime_spec(container),
+        spec=spec(container),
         architectures=container.architectures,
         filter=filters(container.answered, container.architectures),
         context=f"{USER}:{PROCESS_ROLE}:{container.domain}:{of_process}",

@@ -12,6 +12,7 @@ from stockade.model.action import ESCAPES, ActionCase, Need
 from stockade.model.alike import Kinds, few
 from stockade.model.once import Once
 from stockade.model.policy import Policy
+from stockade.oci.build import as_said, to_runtime_spec
 from stockade.prove.actions import Verdict, decide
 from stockade.prove.confined import Confined, Oracle, of_bundle, of_type, source_filter
 from stockade.prove.remembered import Remembered
@@ -69,13 +70,15 @@ def policy_matrix(policy: Policy, oracle: Oracle, alike: Kinds | None = None) ->
     """The matrix of a policy as its source says; `oracle` decides about labels.
 
     `alike` says which domains no decision of the oracle tells apart, for whoever wants to know which layers stop what,
-    and not in what words: one verdict stands for all types that are alike, without places in the source.
+    and not in what words: one verdict stands for all types that are alike, without places in the source. Such a policy
+    has been compiled.
     """
+    spec = to_runtime_spec if alike is None else as_said
     filters, subjects, known = Once(source_filter), policy.host.subject_labels, alike or Kinds()
     types = {}
     for name, container in policy.containers.items():
         stands_for = replace(container, domain=known.first.get(container.domain, container.domain))
-        types[name] = replace(of_type(policy, stands_for, filters), subjects=subjects)
+        types[name] = replace(of_type(policy, stands_for, filters, spec), subjects=subjects)
         if alike is not None:
             types[name] = replace(types[name], place=_nowhere)
     return _matrix(few(policy, known).actions, types, oracle)

@@ -6,17 +6,18 @@ from functools import lru_cache
 
 from stockade.model.access import spell
 from stockade.model.container import ContainerType
-from stockade.model.host import PROCESS_ROLE, Part, Rule
+from stockade.model.host import PROCESS_ROLE, Part
 from stockade.selinux.attributes import membership
 from stockade.selinux.cil import Writer
 from stockade.selinux.text import by_permissions, comment
 
 
 def type_te(container: ContainerType, writer: Writer) -> bytes:
-    """`selinux.te`: what the type's domain may do, and what the host's may do to a domain that the module declares.
+    """`selinux.te`: what the type's domain may do, and the sets that a domain joins that the module declares.
 
-    Sets are named as `writer` names them in the host's policy, never by members: the module knows no other container
-    type, and does not grow with their number.
+    What the host's domains may do to it follows from these: the host's rules are about sets. They are named as `writer`
+    names them in the host's policy, never by members: the module knows no other container type, and does not grow with
+    their number.
     """
     label, attributes = container.domain, writer.attributes
     declares = writer.own.get(label) == container.name
@@ -24,12 +25,6 @@ def type_te(container: ContainerType, writer: Writer) -> bytes:
     types: set[str] = {label}
     sets = set(membership(attributes.members, label)) if declares else set()
     access = 0
-
-    def allow(rule: Rule, source: str, target: list[str]) -> None:
-        nonlocal access
-        access |= rule.access
-        body.extend(comment("#", rule.at, rule.why))
-        body.extend(f"allow {source} {_braced(target)}:{what};" for what in _vectors(rule.access))
 
     def name(part: Part) -> str:
         if part.itself or part.members == {label}:
@@ -41,13 +36,10 @@ def type_te(container: ContainerType, writer: Writer) -> bytes:
     for rule in writer.rules_of(label):
         if rule.audit and rule.what.members(label):
             target = sorted({name(part) for part in rule.what.parts if part.itself or part.members})
-            allow(rule, label, [*target, f"-{label}"] if rule.what.but_itself else target)
-    for rule in writer.of_host if declares else ():
-        if rule.audit and any(label in part.members for part in rule.what.parts):
-            for actor in rule.who.parts:
-                if actor.members - {label}:
-                    itself = rule.what.but_itself and label in actor.members
-                    allow(rule, f"{{ {name(actor)} -{label} }}" if itself else name(actor), [label])
+            what = _braced([*target, f"-{label}"] if rule.what.but_itself else target)
+            body += comment("#", rule.at, rule.why)
+            body += [f"allow {label} {what}:{vector};" for vector in _vectors(rule.access)]
+            access |= rule.access
     lines = comment("#", container.at, container.why)
     lines += [f"module {container.name.replace('-', '_')} {writer.host.version};", "", "require {"]
     lines += [f"  type {found};" for found in sorted(types - ({label} if declares else set()))]
