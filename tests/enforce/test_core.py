@@ -351,6 +351,13 @@ def test_a_file_of_the_host_is_read_only(web: Profile) -> None:
 def test_on_cgroup_v1_a_weight_is_shares(web: Profile) -> None:
     got = clamp_resources({}, web, Host(cgroup2=False))
     assert "unified" not in got and got["cpu"]["shares"] == 2 + 99 * (262144 - 2) // 9999
+    # As the base specification says it, for which CRI starts from it; and again.
+    assert clamp_resources({"unified": dict(web.resources["unified"])}, web, Host(cgroup2=False)) == got
+    assert clamp_resources(got, web, Host(cgroup2=False)) == got
+    # What somebody else asks for is the runtime's to refuse.
+    assert clamp_resources({"unified": {"memory.high": "4096"}}, web, Host(cgroup2=False))["unified"] == {
+        "memory.high": "4096"
+    }
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import yaml
 from stockade.enforce.core import Host, Profile, apply, check
 from stockade.enforce.install import Installation, InstallError, install
 from stockade.enforce.refusal import PROMISES
+from stockade.enforce.snippets import containerd
 
 from tests.enforce.conftest import TYPES, installed, profile_of
 from tests.enforce.containers import Site, identity, runnable, seen
@@ -115,6 +116,10 @@ def test_containerd_s_configuration_names_launchers_that_are_there(version: int,
     (plugin,) = found["plugins"].values()
     runtimes = plugin["containerd"]["runtimes"]
     assert sorted(runtimes) == [f"stockade-{name}" for name in TYPES]
+    assert {runtime["options"].get("SystemdCgroup") for runtime in runtimes.values()} == {None}
+    text = containerd(runtimes, "/opt", version, systemd_cgroup=True)
+    ((_, told),) = tomllib.loads(text)["plugins"].items()
+    assert {one["options"]["SystemdCgroup"] for one in told["containerd"]["runtimes"].values()} == {True}
     for runtime in runtimes.values():
         assert os.access(runtime["options"]["BinaryName"], os.X_OK) and Path(runtime["base_runtime_spec"]).is_file()
 

@@ -39,6 +39,7 @@ def command() -> None:
 @click.option(
     "--select", type=click.Path(path_type=Path), help="Also a launcher that chooses the type by the rules in this file."
 )
+@click.option("--systemd-cgroup", is_flag=True, help="The kubelet's `cgroupDriver` is systemd.")
 @click.option("--root", type=click.Path(path_type=Path), help="Write below this folder, for a host that has it as `/`.")
 @click.option("--dry-run", is_flag=True, help="Launchers that change and refuse nothing, and record what they would.")
 @format_option
@@ -50,6 +51,7 @@ def install_(
     without: tuple[str, ...],
     log: Path,
     select: Path | None,
+    systemd_cgroup: bool,
     root: Path | None,
     dry_run: bool,
     form: str,
@@ -73,6 +75,7 @@ def install_(
         dry_run=dry_run,
         root=str(root.resolve()) if root else "",
         select=str(select) if select else "",
+        systemd_cgroup=systemd_cgroup,
     )
     try:
         written = install(plan)

@@ -59,7 +59,8 @@ class Installation:
     `prefix` is where it will be found, `root` what is put before every path while writing (empty on the host itself).
     `runtime` and `python` are programs of the host; `log` is the folder of decisions; `without` names the layers that
     the host does without; `dry_run` makes launchers that only report. `select` is a file of this machine by which one
-    more launcher chooses the type; `records` the folder in which launchers keep what they decided.
+    more launcher chooses the type; `records` the folder in which launchers keep what they decided. `systemd_cgroup` is
+    for a kubelet whose control groups are systemd's.
     """
 
     bundle: str
@@ -73,6 +74,7 @@ class Installation:
     compiler: str = "cc"
     select: str = ""
     records: str = FOLDER
+    systemd_cgroup: bool = False
 
 
 def install(plan: Installation) -> list[str]:
@@ -225,8 +227,12 @@ def _texts(plan: Installation, bundle: Bundle, settings: Sequence[str], folder: 
     hook = {"path": plan.python, "args": [plan.python, "-I", "-S", "-B", f"{folder}/verify.py", *settings]}
     handlers = [f"{HANDLER}{name}" for name in bundle.types] + ([SELECTING] if plan.select else [])
     found = {
-        "containerd-2.toml": snippets.containerd(handlers, plan.prefix, 2),
-        "containerd-3.toml": snippets.containerd(handlers, plan.prefix, 3),
+        **{
+            f"containerd-{version}.toml": snippets.containerd(
+                handlers, plan.prefix, version, systemd_cgroup=plan.systemd_cgroup
+            )
+            for version in (2, 3)
+        },
         "runtimeclasses.yaml": snippets.runtime_classes(handlers),
         "verify-hook.json": _json({"createRuntime": [hook]}),
     }

@@ -21,6 +21,15 @@ METRIC = "stockade_decisions_total"
 HEAD = f"# HELP {METRIC} What enforcement decided, by container type, verb and decision.\n# TYPE {METRIC} counter\n"
 
 
+def tell(text: str) -> None:
+    """Say something on standard error, where it can be written to: containerd gives a pod's sandbox one that cannot."""
+    try:
+        if sys.stderr is not None:  # where it is closed, what was opened since may have its number
+            os.write(2, f"stockade: {text}\n".encode(errors="backslashreplace"))
+    except OSError:
+        return
+
+
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
@@ -40,7 +49,7 @@ def record(folder: str, entry: dict[str, Any]) -> None:
             os.close(file)
         _count(folder, f'{METRIC}{{type="{entry["type"]}",verb="{entry["verb"]}",decision="{entry["decision"]}"}}')
     except (OSError, ValueError) as error:
-        sys.stderr.write(f"stockade: the decision is not recorded: {error}\n")
+        tell(f"the decision is not recorded: {error}")
 
 
 def _count(folder: str, key: str) -> None:
@@ -67,7 +76,7 @@ def _count(folder: str, key: str) -> None:
 
 def say(path: str | None, form: str | None, message: str) -> None:
     """Tell the caller why: in the runtime's log, which containerd shows to whoever asked, and on standard error."""
-    sys.stderr.write(f"stockade: {message}\n")
+    tell(message)
     if not path:
         return
     try:
@@ -81,4 +90,4 @@ def say(path: str | None, form: str | None, message: str) -> None:
         finally:
             os.close(file)
     except OSError as error:
-        sys.stderr.write(f"stockade: {path}: {error.strerror}\n")
+        tell(f"{path}: {error.strerror}")

@@ -31,7 +31,8 @@ def clamp_resources(asked: Json, profile: Profile, host: Host, *, update: bool =
     """`linux.resources` with no limit above the type's; raises Refused.
 
     With `update` only what is asked for is there: a limit that nobody speaks of stays what it is. On a host without
-    cgroup v2 the weight is said as shares, and `memory.high`, which exists there in no form, is left to `memory.max`.
+    cgroup v2 the weight is said as shares, and `memory.high`, which exists there in no form, is left to `memory.max`;
+    another value of it stays, and runtimes refuse it.
     """
     own = profile.resources
     result = dict(asked)
@@ -41,7 +42,12 @@ def clamp_resources(asked: Json, profile: Profile, host: Host, *, update: bool =
     unified = _unified(mapping(asked, "unified", "resources."), mapping(own, "unified"), _by_file(own), update)
     if not host.cgroup2:
         weight = unified.pop("cpu.weight", None)
-        unified = {name: value for name, value in unified.items() if name in mapping(asked, "unified")}
+        # What a base specification says in the type's own words goes too: the runtime takes none of them here.
+        unified = {
+            name: value
+            for name, value in unified.items()
+            if name in mapping(asked, "unified") and asked["unified"][name] != mapping(own, "unified").get(name)
+        }
         if weight is not None and "shares" not in cpu:
             cpu["shares"] = _shares(int(weight))
     pages = _pages(asked, own, update)

@@ -42,9 +42,13 @@ def base_spec(oci: Mapping[str, Any], seccomp: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def containerd(handlers: Iterable[str], prefix: str, version: int) -> str:
-    """The runtimes of containerd's configuration of one version, 2 or 3, as TOML. KeyError for another version."""
+def containerd(handlers: Iterable[str], prefix: str, version: int, *, systemd_cgroup: bool = False) -> str:
+    """The runtimes of containerd's configuration of one version, 2 or 3, as TOML. KeyError for another version.
+
+    `systemd_cgroup`: the kubelet has systemd make its control groups, and names them as systemd does.
+    """
     plugin = _PLUGINS[version]
+    groups = "    SystemdCgroup = true\n" if systemd_cgroup else ""
     parts = [f"version = {version}\n"]
     for handler in handlers:
         table = f'plugins."{plugin}".containerd.runtimes.{handler}'
@@ -53,7 +57,7 @@ def containerd(handlers: Iterable[str], prefix: str, version: int) -> str:
             f"[{table}]\n"
             '  runtime_type = "io.containerd.runc.v2"\n'
             + (f'  base_runtime_spec = "{base}"\n' if handler != SELECTING else _ASKED)
-            + f'  [{table}.options]\n    BinaryName = "{prefix}/bin/{handler}"\n'
+            + f'  [{table}.options]\n    BinaryName = "{prefix}/bin/{handler}"\n{groups}'
         )
     return "\n".join(parts)
 

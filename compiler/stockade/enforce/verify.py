@@ -6,12 +6,12 @@ It sees what the runtime was handed in the end, after every plugin and wrapper; 
 from __future__ import annotations
 
 import os
-import sys
 
 from stockade.enforce import config
 from stockade.enforce.core import Refused
 from stockade.enforce.host import host_of
 from stockade.enforce.profile import ANNOTATION
+from stockade.enforce.record import tell
 from stockade.enforce.refusal import CONFINED, refuse
 from stockade.enforce.within import wider
 from stockade.enforce.wrapper import Settings
@@ -61,5 +61,5 @@ def main(arguments: list[str]) -> int:
     except Exception as error:  # whatever went wrong: what was not verified does not start
         found = [(CONFINED, f"{type(error).__name__}: {error}")]
     for place, why in found:
-        sys.stderr.write(f"stockade: {place}: {why}\n")
+        tell(f"{place}: {why}")
     return 1 if found else 0

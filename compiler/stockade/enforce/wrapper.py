@@ -6,7 +6,6 @@ It runs whenever a container or a process in one starts: standard library alone,
 from __future__ import annotations
 
 import os
-import sys
 
 from stockade.enforce import config, record
 from stockade.enforce.arguments import HANDED_ON, OPTIONS, Call
@@ -269,5 +268,5 @@ def _become(runtime: str, arguments: list[str]) -> int:
     try:
         os.execv(runtime, [runtime, *arguments])
     except (OSError, ValueError) as error:
-        sys.stderr.write(f"stockade: {runtime}: {error}\n")
+        record.tell(f"{runtime}: {error}")
     return 1

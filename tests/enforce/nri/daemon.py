@@ -42,7 +42,7 @@ def image(busybox: Path) -> bytes:
         entry = tarfile.TarInfo("bin/busybox")
         entry.size, entry.mode = len(program), 0o755
         tar.addfile(entry, io.BytesIO(program))
-        for name in ("sh", "sleep", "cat"):
+        for name in ("sh", "sleep", "cat", "grep"):
             entry = tarfile.TarInfo(f"bin/{name}")
             entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(entry)
