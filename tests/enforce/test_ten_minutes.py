@@ -67,6 +67,11 @@ def test_a_pod_has_the_type_that_it_names_and_in_the_end_every_pod_has_one(found
     assert found["ordinary"]["type"] == "ordinary" and seen(found["ordinary"]["status"])["Seccomp"] == "2"
 
 
+def test_a_refused_pod_is_told_why(found: dict[str, Any]) -> None:
+    assert "policy denied: type web: it asks for the host's" in found["shared"]
+    assert "[no-host-namespaces]" in found["shared"] and "network" in found["shared"]
+
+
 def test_backing_out_leaves_what_runs_and_nothing_else(found: dict[str, Any]) -> None:
     assert found["config"] and found["alive"] and found["kept"] and found["removed"]
     assert found["again"]["type"] == "" and seen(found["again"]["status"])["Seccomp"] == "0"

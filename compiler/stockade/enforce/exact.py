@@ -79,6 +79,8 @@ def loads(content: bytes) -> Any:
         raise
     except ValueError as error:
         raise Malformed(f"no JSON: {error}") from None
+    except SystemError:  # the scanner takes its error from a module that is not imported here
+        raise Malformed("no JSON: it is cut off, or a sign in it is missing") from None
     if end != len(text):
         raise Malformed(f"more after the end, at character {end}")
     return value
