@@ -107,6 +107,37 @@ def test_planted_comments_stay(data: st.DataObject) -> None:
     told(name, whole)
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (
+            "subjects:\n  bus:       {label: bus_t, why: passes messages between host programs}\n"
+            "  container: {label: container_t, why: containers that an orchestrator schedules}\n"
+            f"  control:   {{label: control_t, why: {'word ' * 14}containers}} #planted-0\n",
+            "subjects:\n  bus: {label: bus_t, why: passes messages between host programs}\n"
+            "  container: {label: container_t, why: containers that an orchestrator schedules}\n"
+            f"  control:  #planted-0\n    label: control_t\n    why: {'word ' * 14}containers\n",
+        ),
+        (
+            "transitions:\n  - {who: runtime, runs: cni-program, becomes: container, level: none, why: network plugins "
+            "are third-party programs} #planted-0\n",
+            "transitions:\n  #planted-0\n  - who: runtime\n    runs: cni-program\n    becomes: container\n"
+            "    level: none\n    why: network plugins are third-party programs\n",
+        ),
+        (
+            'objects:\n  network-program:\n    why: "device nodes, kernel file systems, sockets and temporary '
+            'files that need no protection of their own" #planted-0\n',
+            "objects:\n  network-program:\n    why: device nodes, kernel file systems, sockets and temporary "
+            "files that need no protection of their own  #planted-0\n",
+        ),
+    ],
+    ids=["column", "entry", "folded"],
+)
+def test_what_a_comment_moves_may_move_more(text: str, wanted: str) -> None:
+    """Each is laid out as itself after the second time alone: the comment makes its line too long."""
+    assert told("host/subjects.yaml", text) == wanted
+
+
 WORDS = st.one_of(
     st.sampled_from(
         ["yes", "on", "1.0", "0o17", "null", "~", "", "a: b", "a #b", "#", "-", "- x", "? x", "{", "[a", "@x"]
