@@ -157,7 +157,21 @@ def domains(types: Iterable[ContainerType], documents: Mapping[str, Map], report
             domain.parent = parent.domain if parent else None
         domain.capabilities |= container.capabilities["bounding"]
         domain.families |= container.sockets.families
+    for domain in found.values():
+        if way := _narrows_itself(domain, found):
+            if not any(found[label].name in documents and documents[found[label].name].partial for label in way):
+                report.error(domain.at, f"`{domain.label}` narrows itself, by way of {' -> '.join(way)}")
+            domain.parent = None
     return found
+
+
+def _narrows_itself(domain: Domain, domains: Mapping[str, Domain]) -> list[str]:
+    """The labels from a domain through those that it narrows back to it; empty for one that narrows others alone."""
+    way, above = [domain.label], domain.parent
+    while above is not None and above in domains and above not in way:
+        way.append(above)
+        above = domains[above].parent
+    return [*way, domain.label] if above == domain.label else []
 
 
 def _depth(container: ContainerType, by_name: Mapping[str, ContainerType]) -> int:
