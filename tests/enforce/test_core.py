@@ -204,6 +204,15 @@ REFUSED: list[tuple[str, Change]] = [
         ("no-foreign-file-systems", lambda s, p=place: s["mounts"].append({"destination": p, "type": "tmpfs"}))
         for place in ("/proc/sys", "/proc", "/sys/", "/dev/../sys")
     ),
+    *(
+        (
+            "no-host-paths",
+            lambda s, p=place: s["mounts"].append(
+                {"destination": p, "type": "bind", "source": "/srv/data", "options": ["rbind"]}
+            ),
+        )
+        for place in ("/proc", "/sys", "/dev", "/proc/self", "/sys/fs/cgroup", "/x/../dev/")
+    ),
     ("no-host-paths", lambda s: s["annotations"].update({"io.kubernetes.cri.sandbox-uid": "6a31"})),
     ("well-formed", lambda s: s["mounts"].append({"destination": "/", "type": "tmpfs"})),
     ("no-privileged-containers", lambda s: s["linux"]["resources"]["devices"].append({"allow": True, "access": "rwm"})),

@@ -51,6 +51,19 @@ def test_the_folder_that_was_read_is_the_one_that_is_named(teller: Site, tmp_pat
         )
 
 
+def test_a_specification_keeps_its_owner_and_mode(teller: Site) -> None:
+    folder = teller.oci(runnable())
+    path = folder / "config.json"
+    path.chmod(0o604)
+    os.chown(path, 1234, 4321)
+    before = path.stat()
+    told(teller, "create", "--bundle", str(folder), identity())
+    after = path.stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, 1234, 4321)
+    assert after.st_ino != before.st_ino, "written in its place, where half of it could be read"
+    assert sorted(found.name for found in folder.iterdir()) == ["config.json", "rootfs"]
+
+
 def test_an_added_command_has_what_runtimes_do_not_give_it_by_themselves(teller: Site) -> None:
     words, limits, _ = told(teller, "exec", "-u", "7", "name", "true", "--cap", "CAP_SYS_ADMIN")
     assert words == ["exec", "--user=7", "--no-new-privs", "name", "true", "--cap", "CAP_SYS_ADMIN"]
