@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -367,39 +366,3 @@ def test_on_cgroup_v1_a_weight_is_shares(web: Profile) -> None:
     assert clamp_resources({"unified": {"memory.high": "4096"}}, web, Host(cgroup2=False))["unified"] == {
         "memory.high": "4096"
     }
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        (b'{"a": 1, "a": 2}', "twice"),
-        (b'{"a": {"b": [{"c": 1, "c": 1}]}}', "twice"),
-        (b"NaN", "no number"),
-        (b'{"a": Infinity}', "no number"),
-        (b'{"a": 1e999}', "too large"),
-        (b'{"a": 18446744073709551616}', "64 bits"),
-        (b"1" * 5000, "no JSON"),
-        (b"[" * 200000, "too deeply"),
-        (b"", "no JSON"),
-        (b"{} {}", "after the end"),
-        (b'{"a": "\xff"}', "no JSON"),
-        (b" " * ((16 << 20) + 1), "more than"),
-        (b'{"a": "x\ny"}', "no JSON"),
-    ],
-)
-def test_what_two_readers_could_read_differently_is_refused(text: bytes, why: str) -> None:
-    with pytest.raises(ValueError, match=why):
-        loads(text)
-
-
-@settings(max_examples=200)
-@given(
-    st.recursive(
-        st.one_of(st.none(), st.booleans(), st.integers(-(1 << 63), (1 << 64) - 1), st.text()),
-        lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(), inner)),
-    )
-)
-def test_a_document_survives_to_the_last_digit(value: Any) -> None:
-    assert loads(dumps(value)) == value
-    assert json.loads(dumps(value)) == value
-    assert loads(json.dumps(value).encode()) == value
