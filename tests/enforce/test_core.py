@@ -306,6 +306,27 @@ def test_a_filter_is_for_the_machine_that_it_is_on(machine: str, wanted: list[st
     )
 
 
+def test_a_filter_for_none_of_the_type_s_architectures_is_refused(web: Profile) -> None:
+    asked = {"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_S390X"], "syscalls": []}
+    with pytest.raises(Refused, match=r"no architecture of the type is among the runtime's"):
+        stricter(asked, web.seccomp)
+
+
+def test_more_tests_than_can_be_joined_deny_the_call(web: Profile) -> None:
+    """Of two lists of tests every pair would have to be said; beyond a bound that is not tried."""
+
+    def asked(count: int) -> dict[str, Any]:
+        tests = [{"index": 1, "value": at, "op": "SCMP_CMP_EQ"} for at in range(count)]
+        rules = [{"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": [test]} for test in tests]
+        return {"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": rules}
+
+    def allowed(count: int) -> int:
+        rules = stricter(asked(count), web.seccomp)["syscalls"]
+        return sum("read" in rule["names"] and rule["action"] == "SCMP_ACT_ALLOW" for rule in rules)
+
+    assert (allowed(64), allowed(65)) == (64, 0)
+
+
 def test_all_reasons_are_given_at_once(web: Profile) -> None:
     spec = pod()
     for _, change in (REFUSED[0], REFUSED[6], REFUSED[-1]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import tomllib
 from pathlib import Path
@@ -79,6 +80,41 @@ def test_a_record_that_cannot_be_written_stops_nothing(place: Path, bundle: Path
     site.log.write_text("a file in the place of the folder")
     done = site.call("run", "--bundle", str(site.oci()), identity())
     assert done.returncode == 0 and "the decision is not recorded" in done.stderr
+
+
+def test_decisions_are_in_the_journal_where_that_is_asked_for(place: Path, bundle: Path, tmp_path: Path) -> None:
+    """By the journal's own protocol, with the length of each value before it: no name of a container is a field."""
+    (tmp_path / "j").mkdir()
+    path = f"{tmp_path}/j/s"
+    site = installed(tmp_path, bundle, "runc", journal=path)
+    name = "x\nMESSAGE=nothing"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(path)
+        server.settimeout(10)
+        assert site.call("run", "--bundle", str(site.oci()), "plain").returncode == 0
+        assert site.call("restore", "--bundle", "/x", name).returncode == 1
+        assert site.call("exec", "--cap", "CAP_SYS_ADMIN", "--apparmor", "x", name, "true").returncode == 1
+        confined, restored, added = (_fields(server.recv(1 << 20)) for _ in range(3))
+    assert confined["PRIORITY"] == ["6"] and confined["MESSAGE"] == ["confined: type web: run plain"]
+    assert restored["MESSAGE"][0].startswith("refused: type web: other : a restored process has")
+    assert added["MESSAGE"][0].startswith(f"refused: type web: exec {name}: ")
+    assert added["SYSLOG_IDENTIFIER"] == ["stockade"] and added["PRIORITY"] == ["4"]
+    assert added["STOCKADE_CONTAINER"] == [name] and added["STOCKADE_WITHOUT"] == ["selinux"]
+    assert added["STOCKADE_PROMISE"] == ["no-privileged-containers", "no-foreign-labels"]
+    # Nobody there: said, and no reason not to start.
+    done = site.call("run", "--bundle", str(site.oci()), identity())
+    assert done.returncode == 0 and f"the decision is not in the journal: {path}: Connection refused" in done.stderr
+
+
+def _fields(message: bytes) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    while message:
+        name, _, rest = message.partition(b"\n")
+        end = 8 + int.from_bytes(rest[:8], "little")
+        assert rest[end : end + 1] == b"\n"
+        found.setdefault(name.decode(), []).append(rest[8:end].decode())
+        message = rest[end + 1 :]
+    return found
 
 
 def test_the_start_of_a_container_imports_almost_nothing(runc: Site) -> None:

@@ -36,6 +36,7 @@ def command() -> None:
     show_default=True,
     help="Folder of decisions.",
 )
+@click.option("--journal", is_flag=True, help="Send decisions to systemd's journal as well.")
 @click.option(
     "--select", type=click.Path(path_type=Path), help="Also a launcher that chooses the type by the rules in this file."
 )
@@ -50,6 +51,7 @@ def install_(
     interpreter: Path | None,
     without: tuple[str, ...],
     log: Path,
+    journal: bool,
     select: Path | None,
     systemd_cgroup: bool,
     root: Path | None,
@@ -63,6 +65,7 @@ def install_(
       stockade hook install --bundle /etc/stockade/bundle --prefix /opt/stockade
     """
     from stockade.enforce.install import Installation, InstallError, install
+    from stockade.enforce.record import JOURNAL
     from stockade.enforce.refusal import Refused
 
     plan = Installation(
@@ -76,6 +79,7 @@ def install_(
         root=str(root.resolve()) if root else "",
         select=str(select) if select else "",
         systemd_cgroup=systemd_cgroup,
+        journal=JOURNAL if journal else "",
     )
     try:
         written = install(plan)

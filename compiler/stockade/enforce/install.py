@@ -60,7 +60,8 @@ class Installation:
     `runtime` and `python` are programs of the host; `log` is the folder of decisions; `without` names the layers that
     the host does without; `dry_run` makes launchers that only report. `select` is a file of this machine by which one
     more launcher chooses the type; `records` the folder in which launchers keep what they decided. `systemd_cgroup` is
-    for a kubelet whose control groups are systemd's.
+    for a kubelet whose control groups are systemd's. `journal` is the socket of systemd's journal, where decisions are
+    to be in it too.
     """
 
     bundle: str
@@ -75,6 +76,7 @@ class Installation:
     select: str = ""
     records: str = FOLDER
     systemd_cgroup: bool = False
+    journal: str = ""
 
 
 def install(plan: Installation) -> list[str]:
@@ -85,6 +87,7 @@ def install(plan: Installation) -> list[str]:
         ("python", plan.python),
         ("log", plan.log),
         ("records", plan.records),
+        *((("journal", plan.journal),) if plan.journal else ()),
     ):
         if not _PATH.match(path) or ".." in path.split("/"):
             raise InstallError(f"{name}: {path!r} is no absolute path of letters, digits and ._/+@-")
@@ -139,6 +142,7 @@ def _settings(
         f"defaults={','.join(defaults)}",
         f"runtime={plan.runtime}",
         f"log={plan.log}",
+        f"journal={plan.journal}",
         f"records={plan.records}",
         f"without={','.join(plan.without)}",
         f"dry-run={'yes' if plan.dry_run else 'no'}",

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 DECISIONS = "decisions.jsonl"
 COUNTERS = "stockade.prom"
 METRIC = "stockade_decisions_total"
+JOURNAL = "/run/systemd/journal/socket"
+_LONGEST = 8192
+"""Bytes of a value in the journal, so that all of them are one datagram."""
+
 HEAD = f"# HELP {METRIC} What enforcement decided, by container type, verb and decision.\n# TYPE {METRIC} counter\n"
 
 
@@ -72,6 +76,36 @@ def _count(folder: str, key: str) -> None:
         os.replace(f"{path}.new", path)
     finally:
         os.close(lock)
+
+
+def journal(path: str, entry: dict[str, Any]) -> None:
+    """Send a decision to systemd's journal, whose socket is at `path`, with fields to ask for it by."""
+    from _socket import AF_UNIX, MSG_DONTWAIT, SOCK_DGRAM, socket
+
+    why = "; ".join(f"{reason['why']} [{reason['promise']}]" for reason in entry["reasons"])
+    said = f"{entry['decision']}: type {entry['type']}: {entry['verb']} {entry['container']}{why and ': '}{why}"
+    fields = [
+        ("MESSAGE", said),
+        ("PRIORITY", "6" if not why else "4"),
+        ("SYSLOG_IDENTIFIER", "stockade"),
+        *((f"STOCKADE_{key.upper()}", entry[key]) for key in ("decision", "type", "verb", "container")),
+        *(("STOCKADE_PROMISE", reason["promise"]) for reason in entry["reasons"]),
+        *(("STOCKADE_WITHOUT", layer) for layer in entry.get("without", ())),
+    ]
+    parts = []
+    for name, value in fields:
+        # With its length before it, so that no line in a value is another field.
+        data = value.encode(errors="backslashreplace")[:_LONGEST]
+        parts.append(name.encode() + b"\n" + len(data).to_bytes(8, "little") + data + b"\n")
+    try:
+        channel = socket(AF_UNIX, SOCK_DGRAM)
+        try:
+            channel.connect(path)
+            channel.send(b"".join(parts), MSG_DONTWAIT)
+        finally:
+            channel.close()
+    except OSError as error:
+        tell(f"the decision is not in the journal: {path}: {error.strerror}")
 
 
 def say(path: str | None, form: str | None, message: str) -> None:

@@ -46,6 +46,7 @@ class Settings:
         self.defaults = tuple(filter(None, said["defaults"].split(",")))
         self.runtime = said["runtime"]
         self.log = said["log"]
+        self.journal = said["journal"]
         self.without = tuple(filter(None, said["without"].split(",")))
         self.dry_run = said["dry-run"] == "yes"
         self.owner = int(said["owner"])
@@ -262,6 +263,8 @@ def _record(settings: Settings, call: Call | None, decision: str, reasons: list[
     if settings.without:
         entry["without"] = list(settings.without)
     record.record(settings.log, entry)
+    if settings.journal:
+        record.journal(settings.journal, entry)
 
 
 def _become(runtime: str, arguments: list[str]) -> int:
