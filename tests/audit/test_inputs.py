@@ -189,6 +189,8 @@ def test_a_process_that_ended_and_waits_for_its_parent_is_none(root: Path) -> No
     # Its first thread has ended, another runs.
     (place / "stat").write_text(FILES["proc/1/stat"].replace("1 (systemd) S", "77 (x) Z"))
     (place / "task/78/attr").mkdir(parents=True)
+    (place / "task/78/stat").write_text(FILES["proc/1/stat"].replace("1 (systemd) S", "78 (x) S"))
+    (place / "task/78/cgroup").write_text("0::/a\n")
     (place / "task/78/attr/current").write_text("system_u:system_r:system_t:s0\0")
     assert 77 in [one["pid"] for one in read(root).get("processes").value or ()]
 
@@ -234,7 +236,7 @@ def test_nothing_laid_over_proc_makes_a_host_an_image(tmp_path: Path) -> None:
     "content",
     [
         b"", b"{", b"[]", b"{}", b"\xff\xfe", b"null", b'{"schema":1}', b"[" * 100_000,
-        b'{"schema":2,"kind":"live","collected":0,"facts":{}}',
+        b'{"schema":3,"kind":"live","collected":0,"facts":{}}',
         b'{"schema":1,"kind":"dead","collected":0,"facts":{}}',
         b'{"schema":1,"kind":"live","collected":0,"facts":{"a":1}}',
         b'{"schema":1,"kind":"live","collected":0,"facts":{"a":{"value":1,"why":""}}}',

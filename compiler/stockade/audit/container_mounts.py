@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from stockade.audit.facts.fact import missing
 from stockade.audit.facts.mounts import Mount, below, on_top
 
 Found = tuple[str, str, str, str]
@@ -29,6 +30,8 @@ def mount_findings(one: Json, compiled: Json, host: Sequence[Mount], exists: Col
     spec = compiled["spec"]
     listed = {mount["destination"]: mount for mount in spec.get("mounts", ())}
     for mounts in one["mounts"].values():
+        if missing(mounts):
+            continue
         root = on_top(mounts, "/")
         if root is None:
             yield "root", "mount at /", "the container's root", "none"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from stockade.audit.facts.fact import missing
 from stockade.model.names import CAPABILITIES
 
 Found = tuple[str, str, str, str]
@@ -82,15 +83,15 @@ def namespace_findings(who: str, process: Json, compiled: Json, own: Json) -> It
         yield "namespaces", f"{who}, user", "the host's", "its own"
 
 
-def limit_findings(one: Json, compiled: Json) -> Iterator[Found]:
-    """No limit of the control group may be higher than the type's."""
+def limit_findings(one: Json, compiled: Json) -> Iterator[tuple[str, str, str, Any]]:
+    """No limit of the control group may be higher than the type's; one that could not be read stands for itself."""
     resources = compiled["spec"]["linux"].get("resources", {})
     for file, limit in _limits(resources).items():
         live = one["limits"].get(file)
         if live is None:
             if not file.startswith("memory.swap"):  # a kernel without swap has no such file
                 yield "limits", file, limit, "absent"
-        elif not _within(live, limit):
+        elif missing(live) or not _within(live, limit):
             yield "limits", file, limit, live
     for entry in compiled["spec"]["process"].get("rlimits", ()):
         name = RLIMITS.get(entry["type"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from stockade.audit.container_devices import device_findings
@@ -15,17 +15,20 @@ from stockade.audit.container_parts import (
     namespace_findings,
     seccomp_findings,
 )
+from stockade.audit.facts.fact import Fact, missing
 
-Found = tuple[str, str, str, str]
-"""kind, what, the compiled value, the live one."""
+Found = tuple[str, str, str, Any]
+"""kind, what, the compiled value, the live one (or what says why that is not known, see `Fact.member`)."""
 Json = Mapping[str, Any]
-_KEYS = ("container", "type", "kind", "what", "compiled", "live")
 
 
 def findings(
     need: Callable[[str], Any], types: Mapping[str, Json], filters: Mapping[str, Any] | None = None
 ) -> list[dict[str, str]]:
     """container, type, kind, what, compiled and live of each finding, in the order of the containers.
+
+    Where something could not be read, `outcome` and `why` stand for the last three, and for `kind` too where nothing of
+    the process or container is known: no rule can then hold of it.
 
     `need` gives a fact's value; `types` are the bundle's container types: label, level, spec, filters (hex by
     architecture). `filters` has the programs of each container's processes, where they were asked for.
@@ -35,20 +38,31 @@ def findings(
     by_id: dict[str, Json] = {}
     for task in tasks:
         by_id.setdefault(task["id"], task)
-    found: list[dict[str, str]] = []
+    found: list[dict[str, Any]] = []
     pairs: dict[str, dict[str, str]] = {}
 
-    def add(name: str, kind_of: str, several: Iterator[Found] | Sequence[Found]) -> None:
-        for kind, what, compiled, live in several:
-            found.append(
-                {"container": name, "type": kind_of, "kind": kind, "what": what, "compiled": compiled, "live": live}
-            )
+    def add(name: str, kind_of: str, several: Iterable[Found]) -> None:
+        found.extend(_finding(name, kind_of, one) for one in several)
+
+    def lost(name: str, kind_of: str, member: Json) -> None:
+        found.append({"container": name, "type": kind_of, "outcome": member["outcome"], "why": member["why"]})
 
     for one in containers:
         name, task = one["id"], by_id.get(one["id"])
         if task is None:
-            add(name, "?", [("unknown", f"control group {one['group']}", "a task of containerd", "processes alone")])
+            group = one.get("group", "?")
+            add(name, "?", [("unknown", f"control group {group}", "a task of containerd", "processes alone")])
+        if missing(one):
+            lost(name, (task or {}).get("type") or "?", one)
+            continue
+        untold = [process for process in one["processes"] if missing(process)]
+        one = {**one, "processes": [process for process in one["processes"] if not missing(process)]}
+        untold += [mounts for mounts in one["mounts"].values() if missing(mounts)]
         kind, why = type_of(one, task, types)
+        for member in untold:
+            lost(name, kind or "?", member)
+        if not one["processes"]:
+            continue
         if kind is None:
             add(name, "?", [("type", "container type", "one of the bundle's", why)])
             continue
@@ -64,7 +78,9 @@ def findings(
         add(name, kind, mount_findings(one, compiled, mounts, host.get("exists")))
         add(name, kind, limit_findings(one, compiled))
         if filters is not None:
-            add(name, kind, filter_findings(filters.get(name, ()), compiled))
+            asked = filters.get(name) or [Fact.absent("", "its filters were not read").member()]
+            add(name, kind, [("filter", "", "", process) for process in asked if missing(process)])
+            add(name, kind, filter_findings([process for process in asked if not missing(process)], compiled))
         if compiled["level"] == "pair":
             level = one["processes"][0]["label"].split(":", 3)[-1]
             pod = (task or {}).get("pod") or name
@@ -89,12 +105,24 @@ def device_rules(
     by_id = {task["id"]: task for task in reversed(tasks)}
     found = []
     for one in containers:
-        name = one["id"]
-        kind, _ = type_of(one, by_id.get(name), types)
-        if kind is not None and name in rules:
-            several = device_findings(rules[name], types[kind])
-            found += [dict(zip(_KEYS, (name, kind, *said), strict=True)) for said in several]
+        name, task = one["id"], by_id.get(one["id"])
+        if missing(one):
+            found.append({**one, "container": name, "type": "?"})
+            continue
+        kind, _ = type_of({**one, "processes": [each for each in one["processes"] if not missing(each)]}, task, types)
+        if kind is None:
+            continue
+        live = rules.get(name) or Fact.absent("", "its device rules were not read").member()
+        several = [("devices", "", "", live)] if missing(live) else device_findings(live, types[kind])
+        found += [_finding(name, kind, said) for said in several]
     return found
+
+
+def _finding(name: str, kind_of: str, said: Found) -> dict[str, Any]:
+    kind, what, compiled, live = said
+    if missing(live):
+        return {"container": name, "type": kind_of, "kind": kind, "outcome": live["outcome"], "why": live["why"]}
+    return {"container": name, "type": kind_of, "kind": kind, "what": what, "compiled": compiled, "live": live}
 
 
 def type_of(one: Json, task: Json | None, types: Mapping[str, Json]) -> tuple[str | None, str]:
@@ -102,6 +130,8 @@ def type_of(one: Json, task: Json | None, types: Mapping[str, Json]) -> tuple[st
     stated = (task or {}).get("type", "")
     if stated:
         return (stated, "") if stated in types else (None, f"`{stated}`, which the bundle does not have")
+    if not one["processes"]:
+        return None, "none stated, and none of its processes could be read"
     domain = one["processes"][0]["label"].split(":")[2]
     by_label = sorted(name for name, said in types.items() if said["label"].split(":")[2] == domain)
     if len(by_label) == 1:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from stockade.audit.facts.command_line import mapped, values, verity_table
-from stockade.audit.facts.fact import Fact, Facts
+from stockade.audit.facts.fact import Fact, Facts, missing
 from stockade.audit.facts.mounts import Mount, below, on_top
 from stockade.audit.facts.selinux import unpacked
 from stockade.audit.firewall import amounts_to
@@ -255,9 +255,11 @@ def _device_findings(d: Deriver) -> Fact:
 
 
 def _coverage(d: Deriver) -> Fact:
-    found = len(d.need("containers"))
+    containers = d.need("containers")
     ended = d.need("containers.host")["ended"]
-    return Fact.of({"found": found + len(ended), "judged": found, "ended": ended})
+    unread = [one["id"] for one in containers if missing(one) or any(map(missing, one["processes"]))]
+    judged = len(containers) - len(unread)
+    return Fact.of({"found": len(containers) + len(ended), "judged": judged, "ended": ended, "unread": unread})
 
 
 _DERIVED: Final[dict[str, Callable[[Deriver], Fact]]] = {

@@ -40,7 +40,10 @@ def judge(
         profile,
         host,
         results,
-        Coverage(coverage.value["found"], coverage.value["judged"], tuple(coverage.value["ended"]))
+        Coverage(
+            *(coverage.value[key] for key in ("found", "judged")),
+            *map(tuple, (coverage.value["ended"], coverage.value["unread"])),
+        )
         if coverage.known
         else None,
         facts.collected,
@@ -64,11 +67,15 @@ def verdict(rule: Rule, deriver: Deriver) -> Result:
         if rule.check.holds(scope):
             return _result(rule, Status.PASS, _observed(scope), scope)
     except Undetermined as error:
-        return _result(rule, Status.ERROR, str(error), scope)
+        unknown = tuple(dict.fromkeys(scope.unknown))
+        return _result(rule, Status.ERROR, str(error), scope, unknown if len(unknown) > 1 else ())
     text, broken = rule.check.broken(deriver.get)
     findings = tuple(_said(rule, witness) for witness in broken.witnesses)
+    # What could not be told beside what was found: nobody who answers for the one answers for the other.
+    unknown = tuple(f"not known: {one}" for one in dict.fromkeys(broken.unknown))
+    findings += unknown
     message = f"{len(findings)} found" if len(findings) > 1 else findings[0] if findings else _observed(broken)
-    wrong = broken.witnesses or [fact.value for _, fact in sorted(broken.read.items()) if fact.known]
+    wrong = [*broken.witnesses, *unknown] or [fact.value for _, fact in sorted(broken.read.items()) if fact.known]
     result = _result(rule, Status.FAIL, f"not {text}: {message}" if not findings else message, scope, findings)
     return _with_digest(result, wrong)
 

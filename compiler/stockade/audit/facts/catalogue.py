@@ -50,8 +50,8 @@ READ: Final = {
     "mounts": "every mount of PID 1's namespace",
     "root.device": "the device of the root: major, minor, readonly",
     "root.table": "the live device-mapper table of the root's device",
-    "processes": "every process: pid, name, kernel, label, others, group, container, program",
-    "containers": "every container: id, group, processes, mounts, limits, rlimits",
+    "processes": "every process: pid, name, kernel, label, others, group, container, program; or pid, outcome and why",
+    "containers": "every container: id, group, processes, mounts, limits, rlimits; or id, outcome and why",
     "containers.host": "namespaces of PID 1, and containers that ended while they were read",
     "containers.filters": "seccomp filters of the containers' processes, read by ptrace",
     "containers.devices": "device programs of the containers' control groups, or their lists: programs, list",
@@ -85,7 +85,7 @@ DERIVED: Final = {
     "firewall.ipv6": "the same of IPv6",
     "containers.findings": "where a container is not what was compiled: container, type, kind, what, compiled, live",
     "containers.device_findings": "devices that a container may use and its type may not, in the same form",
-    "containers.coverage": "found, judged, ended",
+    "containers.coverage": "found, judged, ended, unread",
 }
 
 KNOWN: Final = frozenset(READ) | frozenset(DERIVED)

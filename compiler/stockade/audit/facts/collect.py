@@ -19,7 +19,7 @@ from stockade.audit.facts import (
     selinux,
     verity,
 )
-from stockade.audit.facts.fact import Fact, Facts
+from stockade.audit.facts.fact import Fact, Facts, missing
 from stockade.audit.facts.host import Host
 from stockade.audit.facts.parse import line, number, parsed
 
@@ -132,7 +132,7 @@ def _processes(host: Host, ptrace: bool, mounted: Fact) -> dict[str, Fact]:
     found = containers.collect(host, members, stated)
     alive = found["containers"]
     if alive.known and mounted.known:
-        groups = {one["id"]: (one["group"], one["device_group"]) for one in alive.value}
+        groups = {one["id"]: (one["group"], one["device_group"]) for one in alive.value if not missing(one)}
         found["containers.devices"] = devices.collect(host, groups, mounted.value)
     else:
         found["containers.devices"] = mounted if alive.known else alive

@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from stockade.audit.facts.fact import Fact
+from stockade.audit.facts.fact import Fact, missing
 from stockade.audit.facts.host import Host, fault_of
 from stockade.audit.facts.mounts import mountinfo
 from stockade.audit.facts.parse import label, text
-from stockade.audit.facts.processes import Gone, Process
+from stockade.audit.facts.processes import Gone, Process, control_group, unread
 from stockade.model.names import KERNEL_INTERFACES, KERNEL_SETTINGS
 
 NAMESPACES: Final = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
@@ -60,7 +60,8 @@ def confinement(process: Process, name: str = "") -> dict[str, Any]:
 
 
 def collect(host: Host, members: Mapping[str, list[int]], stated: Fact) -> dict[str, Fact]:
-    """The facts `containers` (one object each, see `_container`) and `containers.host`, what PID 1 has of the same."""
+    """The facts `containers` (one object each, see `_container`, or id, group, outcome and why) and `containers.host`,
+    what PID 1 has of the same."""
     folder = host.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
     if isinstance(folder, Fact):
         return {"containers": folder, "containers.host": folder, "containerd.tasks": stated}
@@ -73,7 +74,7 @@ def collect(host: Host, members: Mapping[str, list[int]], stated: Fact) -> dict[
             init.close()
         for name in sorted(members):
             one = _container(host, folder, name, members[name])
-            if one is None:
+            if not one:
                 ended.append(name)
             else:
                 found.append(one)
@@ -90,66 +91,93 @@ def collect(host: Host, members: Mapping[str, list[int]], stated: Fact) -> dict[
     return {"containers": said, "containers.host": said, "containerd.tasks": stated}
 
 
-def _container(host: Host, folder: int, name: str, pids: list[int]) -> dict[str, Any] | None:
+def _container(host: Host, folder: int, name: str, pids: list[int]) -> dict[str, Any]:
     """id, group, processes (see `confinement`; threads that differ from their leader too), mounts, limits, devices.
 
-    None for a container that ended while it was read.
+    A process that cannot be read is one of pid, outcome and why, and so is what is not known of mounts and limits;
+    where no process can be, the container is no more than that itself. Empty for one that ended while it was read.
     """
     processes: list[dict[str, Any]] = []
-    mounts: dict[str, list[dict[str, Any]]] = {}
-    group, older, rlimits, score = "", "", {}, 0
+    mounts: dict[str, Any] = {}
+    common: dict[str, Any] = {}
     for pid in pids:
         try:
             process = Process(folder, pid)
         except (FileNotFoundError, ProcessLookupError):
             continue
         try:
-            one = confinement(process)
-            threads = process.threads()
-            for thread in threads if len(threads) > 1 else ():
-                if thread != str(pid):
-                    try:
-                        other = confinement(process, f"task/{thread}/")
-                    except Gone:
-                        continue
-                    if _confined(other) != _confined(one):
-                        processes.append({**other, "thread_of": pid})
-            if one["namespaces"]["mnt"] not in mounts:
-                mounts[one["namespaces"]["mnt"]] = mountinfo(process.read("mountinfo", _MOUNTS))
-            if not group:
-                said_group = process.read("cgroup").decode("utf-8", "backslashreplace")
-                group = said_group.rpartition("::")[2].strip()
-                older = next(iter(_DEVICES.findall(said_group)), "")
-                rlimits = _rlimits(process.read("limits"))
-                score = int(process.read("oom_score_adj"))
-            processes.append(one)
+            voice = process.voice()
+            several = _threads(process, voice)
+            if not common:
+                common = _common(process, voice)
+            namespace = several[0]["namespaces"]["mnt"]
+            if namespace not in mounts:
+                mounts[namespace] = _mounts(process, voice)
+            processes += several
         except Gone:
             continue
+        except (OSError, ValueError) as error:
+            processes.append(unread(error, pid).member(pid=pid))
         finally:
             process.close()
-    if not processes:
-        return None
-    limits = {}
+    if all(map(missing, processes)):
+        said = {key: processes[0][key] for key in ("outcome", "why")} if processes else {}
+        return said and {"id": name, "group": common.get("group", "?"), **said}
+    return {"id": name, **common, "processes": processes, "mounts": mounts, "limits": _limits(host, common["group"])}
+
+
+def _threads(process: Process, voice: str) -> list[dict[str, Any]]:
+    """The confinement of a process, and of each thread of it that is confined in another way."""
+    own = {} if not voice else {"thread_of": process.pid}
+    first = {**confinement(process, voice), **own}
+    found = [first]
+    threads = process.threads()
+    for thread in threads if len(threads) > 1 else ():
+        if thread == str(first["pid"]) or (voice and thread == str(process.pid)):
+            continue
+        try:
+            other = confinement(process, f"task/{thread}/")
+        except Gone:
+            continue
+        if _confined(other) != _confined(first):
+            found.append({**other, "thread_of": process.pid})
+    return found
+
+
+def _common(process: Process, voice: str) -> dict[str, Any]:
+    """What the processes of one container share: its control groups, and its limits of old."""
+    content = process.read(f"{voice}cgroup")
+    if not control_group(content):
+        raise ValueError("no control group")
+    groups = content.decode("utf-8", "backslashreplace")
+    return {
+        "group": groups.rpartition("::")[2].strip(),
+        "device_group": next(iter(_DEVICES.findall(groups)), ""),
+        "rlimits": _rlimits(process.read(f"{voice}limits")),
+        "oom_score_adj": int(process.read(f"{voice}oom_score_adj")),
+    }
+
+
+def _mounts(process: Process, voice: str) -> Any:
+    try:
+        return mountinfo(process.read(f"{voice}mountinfo", _MOUNTS))
+    except (OSError, ValueError) as error:
+        return unread(error, process.pid).member(pid=process.pid)
+
+
+def _limits(host: Host, group: str) -> dict[str, Any]:
+    limits: dict[str, Any] = {}
     for file in LIMITS:
         said = host.read(f"/sys/fs/cgroup{group}/{file}", 4096)
         if said.known:
             limits[file] = said.value.decode("ascii", "backslashreplace").strip()
         elif said.outcome != "absent":
-            raise ValueError(f"{said.path}: {said.why}")
-    return {
-        "id": name,
-        "group": group,
-        "device_group": older,
-        "processes": processes,
-        "mounts": mounts,
-        "limits": limits,
-        "rlimits": rlimits,
-        "oom_score_adj": score,
-    }
+            limits[file] = said.member(file=file)
+    return limits
 
 
 def _confined(one: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in one.items() if key not in ("pid", "name", "program")}
+    return {key: value for key, value in one.items() if key not in ("pid", "name", "program", "thread_of")}
 
 
 def _rlimits(content: bytes) -> dict[str, list[str]]:

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from stockade.audit.facts import calls
-from stockade.audit.facts.fact import Fact
-from stockade.audit.facts.host import Host, fault_of, whole
+from stockade.audit.facts.fact import Fact, Outcome, missing
+from stockade.audit.facts.host import Host, whole
 from stockade.audit.facts.mounts import Mount
 
 CGROUP1: Final = 0x0027E0EB
@@ -30,31 +30,32 @@ def collect(host: Host, groups: Mapping[str, tuple[str, str]], mounts: Sequence[
     """Container to {programs} (each in hexadecimal; all of them must allow) or {list} (lines as `c 1:3 rwm`).
 
     `groups` has the paths of a container's group: in the unified hierarchy, and in that of the controller `devices`
-    (empty where there is none). Unreadable, with what the kernel said, where it does not tell.
+    (empty where there is none). A container of which the kernel does not tell has outcome and why instead; where it
+    tells of none, the whole is that.
     """
     seen: dict[int, str] = {}
     found: dict[str, Any] = {}
     for name, (unified, older) in sorted(groups.items()):
+        where = f"/sys/fs/cgroup{unified}"
         try:
             if older:
                 found[name] = {"list": _listed(host, older, mounts)}
                 continue
-            folder = host.open(f"/sys/fs/cgroup{unified}", os.O_RDONLY | os.O_DIRECTORY)
+            folder = host.open(where, os.O_RDONLY | os.O_DIRECTORY)
             if isinstance(folder, Fact):
-                if folder.outcome == "absent":
-                    continue  # it ended meanwhile
-                return folder
+                found[name] = folder.member()
+                continue
             try:
                 found[name] = {"programs": [_program(number, seen) for number in programs(folder)]}
             finally:
                 os.close(folder)
         except OSError as error:
-            if error.errno == errno.ENOENT:
-                continue
-            said = fault_of(error, f"/sys/fs/cgroup{unified}")
-            return Fact.unreadable(said.path, f"device programs by bpf: {error.strerror}")
+            found[name] = Fact.unreadable(where, f"device programs by bpf: {error.strerror}").member()
         except ValueError as error:
-            return Fact.malformed(f"/sys/fs/cgroup{unified}", str(error))
+            found[name] = Fact.malformed(where, str(error)).member()
+    lost = [one for one in found.values() if missing(one)]
+    if found and len(lost) == len(found):
+        return Fact(Outcome(lost[0]["outcome"]), None, "bpf", lost[0]["why"])
     return Fact.of(found, "bpf")
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
+"""In the second, members of lists may have an outcome of their own; documents of the first are read too."""
 LIMIT: Final = 64 << 20
 """A document of facts beyond this many bytes is not one of ours."""
 
@@ -60,6 +61,10 @@ class Fact:
         """Is there a value?"""
         return self.outcome is Outcome.VALUE
 
+    def member(self, **who: Any) -> dict[str, Any]:
+        """What stands for one member of a list that has no value: who it is, `outcome` and `why`, with the path."""
+        return {**who, "outcome": str(self.outcome), "why": f"{self.path}: {self.why}" if self.path else self.why}
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON: `value`, or `outcome` and `why`; `path` where there is one."""
         said = {"value": self.value} if self.known else {"outcome": str(self.outcome), "why": self.why}
@@ -89,6 +94,18 @@ class Facts:
         return f'{{\n{head},\n"facts": {{\n' + ",\n".join(lines) + "\n}\n}\n"
 
 
+def missing(member: Any) -> str:
+    """Which member of a list has no value, what became of reading it, and why; nothing where it has one."""
+    if not isinstance(member, dict) or member.get("outcome") not in _UNTOLD:
+        return ""
+    container = member.get("container") or member.get("id")
+    who = f"process {member['pid']}" if "pid" in member else f"container {container!s:.12}" if container else "this"
+    return f"{who} is {member['outcome']}: {member.get('why', '')}"
+
+
+_UNTOLD: Final = tuple(str(one) for one in Outcome if one is not Outcome.VALUE)
+
+
 def from_json(content: bytes | str) -> Facts:
     """A host's facts from their document. FactsError says what is wrong with it."""
     if len(content) > LIMIT:
@@ -99,8 +116,8 @@ def from_json(content: bytes | str) -> Facts:
         raise FactsError(f"not JSON: {error}") from None
     if type(document) is not dict or set(document) != {"schema", "kind", "collected", "facts"}:
         raise FactsError("not a host's facts: an object of schema, kind, collected and facts")
-    if document["schema"] != SCHEMA or type(document["schema"]) is not int:
-        raise FactsError(f"schema {document['schema']!r}, and {SCHEMA} is known")
+    if type(document["schema"]) is not int or not 1 <= document["schema"] <= SCHEMA:
+        raise FactsError(f"schema {document['schema']!r}, and those up to {SCHEMA} are known")
     if document["kind"] not in ("live", "image") or type(document["collected"]) is not int:
         raise FactsError("kind is live or image, collected is a whole number of seconds")
     if type(document["facts"]) is not dict:

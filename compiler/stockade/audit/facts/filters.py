@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from stockade.audit.facts.fact import Fact
+from stockade.audit.facts.fact import Fact, missing
 
 _SEIZE, _INTERRUPT, _DETACH, _GET_FILTER = 0x4206, 0x4207, 17, 0x420C
 _WALL: Final = 0x40000000
@@ -27,8 +27,9 @@ def collect(members: Mapping[str, list[int]], threads: Callable[[int], dict[int,
     """Container to [{pid, programs}], the programs of each process in hexadecimal, in the order of their installing.
 
     A thread is there too, with `thread_of`, where its filters are others than its leader's: each installs its own.
-    `threads` has the seccomp mode of each thread of a process. Unreadable where the kernel does not tell filters: it
-    does with CONFIG_CHECKPOINT_RESTORE.
+    `threads` has the seccomp mode of each living thread of a process. A process that cannot be asked has pid,
+    outcome and why. Unreadable as a whole where none can be, or where the kernel tells no filters: it does with
+    CONFIG_CHECKPOINT_RESTORE.
     """
     found: dict[str, list[dict[str, object]]] = {}
     for name, pids in sorted(members.items()):
@@ -39,18 +40,28 @@ def collect(members: Mapping[str, list[int]], threads: Callable[[int], dict[int,
                 modes = threads(pid)
             except (FileNotFoundError, ProcessLookupError):
                 continue
+            except OSError as error:
+                found[name].append(Fact.unreadable(f"/proc/{pid}", error.strerror or str(error)).member(pid=pid))
+                continue
             for one in sorted(modes, key=lambda one: one != pid):
                 try:
                     held = [program.hex() for program in programs(one)] if modes[one] == FILTERED else []
                 except ProcessLookupError:
                     continue
                 except OSError as error:
-                    return Fact.unreadable(f"/proc/{pid}", f"filters by ptrace: {error.strerror}")
+                    said = Fact.unreadable(f"/proc/{pid}", f"filters by ptrace: {error.strerror}")
+                    if error.errno == errno.EOPNOTSUPP:
+                        return said
+                    found[name].append(said.member(pid=one))
+                    continue
                 if one == pid:
                     leader = held
                     found[name].append({"pid": pid, "programs": held})
                 elif held != leader:
                     found[name].append({"pid": one, "thread_of": pid, "programs": held})
+    every = [one for several in found.values() for one in several]
+    if every and all(map(missing, every)):
+        return Fact.unreadable("ptrace", str(every[0]["why"]))
     return Fact.of(found, "ptrace")
 
 

@@ -150,7 +150,7 @@ class Host:
             os.close(descriptor)
 
     def threads(self, pid: int) -> dict[int, int]:
-        """The seccomp mode of each thread of a process, of its first too; ProcessLookupError where it has ended."""
+        """The seccomp mode of each living thread of a process, its first too; ProcessLookupError where none lives."""
         said = self.names(f"/proc/{pid}/task")
         if said.outcome == "absent":
             raise ProcessLookupError(pid)
@@ -160,6 +160,8 @@ class Host:
         for name in said.value:
             status = self.read(f"/proc/{pid}/task/{name}/status")
             lines = dict(one.partition(b":\t")[::2] for one in (status.value or b"").splitlines())
+            if lines.get(b"State", b"")[:1] in (b"Z", b"X"):
+                continue
             if status.known:
                 modes[int(name)] = int(lines.get(b"Seccomp", b"-1"))
             elif status.outcome != "absent":

@@ -133,15 +133,18 @@ class HostIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How much of the host was judged: `judged` of `found` containers; `ended` are those that were gone meanwhile."""
+    """How much of the host was judged: `judged` of `found` containers. `ended` are those that were gone meanwhile,
+    `unread` those of which something could not be read."""
 
     found: int = 0
     judged: int = 0
     ended: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {"found": self.found, "judged": self.judged, "ended": list(self.ended)}
+        found = {"found": self.found, "judged": self.judged}
+        return {**found, "ended": list(self.ended), "unread": list(self.unread)}
 
 
 @dataclass(frozen=True, slots=True)

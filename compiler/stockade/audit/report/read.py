@@ -21,7 +21,11 @@ def from_dict(said: Any) -> Report:
             said["profile"],
             HostIdentity(**said["host"]),
             tuple(_result(one) for one in said["results"]),
-            Coverage(said["coverage"]["found"], said["coverage"]["judged"], tuple(said["coverage"]["ended"]))
+            Coverage(
+                said["coverage"]["found"],
+                said["coverage"]["judged"],
+                *(tuple(said["coverage"].get(key, ())) for key in ("ended", "unread")),
+            )
             if said["coverage"]
             else None,
             said["collected"],

@@ -23,6 +23,10 @@ def lines(report: Report, verbose: bool = False) -> Iterator[tuple[str, str]]:
     yield "head", f"{len(report.results)} rules: {', '.join(counts)}"
     if report.coverage and report.coverage.found:
         yield "head", f"{report.coverage.judged} of {report.coverage.found} containers judged"
+        for why, names in (("ended meanwhile", report.coverage.ended), ("could not be read", report.coverage.unread)):
+            if names:
+                more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+                yield "note", f"{why}: {', '.join(name[:12] for name in names[:_SHOWN])}{more}"
     if report.collected:
         yield "note", f"facts of {datetime.fromtimestamp(report.collected, UTC):%Y-%m-%d %H:%M:%S} UTC"
     for fault in report.faults:

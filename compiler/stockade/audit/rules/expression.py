@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from stockade.audit.facts.fact import Fact, Outcome
+from stockade.audit.facts.fact import Fact, Outcome, missing
 
 Names = Mapping[str, Any]
 
@@ -28,11 +28,13 @@ class Undetermined(Exception):
 
 @dataclass(slots=True)
 class Scope:
-    """What an expression is asked about: facts by name. It keeps what it read, and what broke a quantifier."""
+    """What an expression is asked about: facts by name. It keeps what it read, what broke a quantifier, and which
+    members of a list it could not decide about."""
 
     get: Callable[[str], Fact]
     read: dict[str, Fact] = field(default_factory=dict)
     witnesses: list[Any] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
 
     def fact(self, name: str) -> Fact:
         """A fact, noted as read."""
@@ -281,6 +283,7 @@ class _Compiler:
         where = [self.node(one, inner) for one in filters]
         test = self.node(body, inner)
         chosen = self.both(where, True) if where else None
+        holds_without = {"all": True, "none": False, "any": False}.get(name)
 
         def members(scope: Scope, names: Names) -> list[tuple[Any, Any, Undetermined | None]]:
             found: list[tuple[Any, Any, Undetermined | None]] = []
@@ -289,7 +292,10 @@ class _Compiler:
                 try:
                     if chosen and not chosen(scope, now):
                         continue
-                    found.append((member, _guarded(test, scope, now), None))
+                    value = _guarded(test, scope, now)
+                    # A member without a value never counts as one that was found, whatever is asked of it.
+                    lost = missing(member) if value is not holds_without else ""
+                    found.append((member, value, Undetermined(lost) if lost else None))
                 except Undetermined as error:
                     found.append((member, None, error))
             return found
@@ -301,20 +307,23 @@ class _Compiler:
         breaks, answer_then = {"all": (False, False), "none": (True, False), "any": (True, True)}[name]
 
         def answer(scope: Scope, names: Names) -> bool:
-            unknown, broken = None, []
+            unknown, broken = [], []
             for member, value, error in members(scope, names):
                 if error:
-                    unknown = unknown or error
+                    unknown.append(str(error))
                 elif _truth(value) is breaks:
                     broken.append(member)
                     if name == "any":
                         return True
+            several = list(dict.fromkeys(unknown))
+            if not bound:
+                scope.witnesses += broken
+                scope.unknown += several
             if broken:
-                if not bound:
-                    scope.witnesses += broken
                 return answer_then
-            if unknown:
-                raise unknown
+            if several:
+                more = f"; and {len(several) - 1} more" if len(several) > 1 else ""
+                raise Undetermined(f"{several[0]}{more}")
             return not answer_then
 
         return answer
@@ -341,7 +350,7 @@ def _members(base: Node, steps: list[str | Node]) -> Node:
             try:
                 value = value[key]
             except (KeyError, IndexError, TypeError):
-                raise Undetermined(f"there is no {key!r} in {_short(value)}") from None
+                raise Undetermined(missing(value) or f"there is no {key!r} in {_short(value)}") from None
         return value
 
     return answer
