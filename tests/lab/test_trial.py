@@ -67,7 +67,7 @@ def tried(shipped: Bundle, bundle: Path) -> Iterator[Tried]:
     known = catalogue(shipped)
     with Decisions(kernel_policy(shipped)[1]) as oracle:
         by_runtime = {runtime: bundle_matrix(shipped, oracle, runtime) for runtime in RUNTIMES}
-        types = {name: confined_in(shipped, known, name) for name in shipped.types}
+        types = {name: confined_in(shipped, known, name, oracle.permissive) for name in shipped.types}
 
         def predicted(name: str, container: str, without: frozenset[Layer], runtime: str) -> bool:
             return by_runtime[runtime].verdicts[name, container].without(without)

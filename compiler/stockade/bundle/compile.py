@@ -95,6 +95,7 @@ def compile_policy(policy: Policy, jobs: int = 2, policy_version: int = POLICY_V
 
     CompileError, or a room's own error, says what cannot be compiled and why.
     """
+    policy = policy.heard
     if problems := toolchain.check(policy_version, policy.host.policy_capabilities):
         raise CompileError("; ".join(problems))
     writer = Writer(policy)

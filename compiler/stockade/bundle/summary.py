@@ -50,6 +50,8 @@ def summary(container: ContainerType, statements: Statements, explained: Explain
             "layers hold. What follows is what it is held to once it no longer does.",
             "",
         ]
+        if container.records:
+            lines += ["It records: what the two allow is written to the log too, so here its label has no rule.", ""]
     if container.extends:
         lines += [f"Narrows `{container.extends}`.", ""]
         lines += [f"- wider in `{key}`: {why}" for key, why in sorted(container.widens.items())]

@@ -17,6 +17,8 @@ from stockade.source.files import read_files
 if TYPE_CHECKING:
     from stockade.learn.changes import Changes
     from stockade.learn.records import Log
+    from stockade.learn.unused import Unused
+    from stockade.model.policy import Policy
     from stockade.source.files import SourceFile
 
 _SHOWN = 20
@@ -27,16 +29,24 @@ _SHOWN = 20
 @click.option("--policy", type=click.Path(path_type=Path), help="The policy: ./policy, or the shipped one.")
 @click.option("--type", "container", help="Whose system calls they were, where a record does not say.")
 @click.option("--exact", is_flag=True, help="Write permissions out, where verbs would give more than was denied.")
+@click.option("--unused", is_flag=True, help="Say too what the type's label may do and, by these LOGs, did not.")
 @click.option("--write", is_flag=True, help="Change the policy, if it still holds then.")
 @format_option
 def command(
-    logs: tuple[Path, ...], policy: Path | None, container: str | None, exact: bool, write: bool, form: str
+    logs: tuple[Path, ...],
+    policy: Path | None,
+    container: str | None,
+    exact: bool,
+    unused: bool,
+    write: bool,
+    form: str,
 ) -> int:
     """Say what change of the policy would let pass what these LOGs say was denied.
 
     A LOG is an audit log, raw or interpreted, kernel messages, a journal as text or JSON, or the output of strace;
     `-` is standard input. Denials become rules in the policy's verbs, and system calls of container types. What would
     break a promise is refused with the promise. A record that cannot be read is named, and the exit code is then 3.
+    With --unused the LOGs are of one run of a type with `mode: record`: what its label did not use, it `may-not`.
 
     \b
     Example:
@@ -56,9 +66,13 @@ def command(
         raise Stop(f"no container type `{container}`; {nearest(container, loaded.containers)}", Answer.USAGE)
     log = _read(logs)
     changes = Learner(loaded, exact).learn(log, container)
-    _say(log, changes, form)
-    if write and (changes.rules or changes.calls):
-        _write(folder, files, changes, form)
+    found = _unused(loaded, log, container) if unused else None
+    why = f"nothing used it in the run of {', '.join(path.name for path in logs)}"
+    _say(log, changes, found, why, form)
+    if found is not None and log.unread:
+        raise Stop(f"{len(log.unread)} records could not be read: what seems unused may not be", Answer.UNDETERMINED)
+    if write and (changes.rules or changes.calls or (found and found.drops)):
+        _write(folder, files, changes, found, why, form)
     if log.unread:
         raise Stop(f"{len(log.unread)} records could not be read", Answer.UNDETERMINED)
     return Answer.NO if changes.refused else Answer.YES
@@ -77,8 +91,22 @@ def _read(logs: tuple[Path, ...]) -> Log:
     return found
 
 
-def _say(log: Log, changes: Changes, form: str) -> None:
-    from stockade.learn.edit import rule_text
+def _unused(loaded: Policy, log: Log, container: str | None) -> Unused:
+    from stockade.learn.unused import unused
+
+    if container is None:
+        raise Stop("--unused needs --type: whose grants?", Answer.USAGE)
+    kind = loaded.containers[container]
+    if not kind.records:
+        hint = "say `mode: record` in it, build with --complain, run it, and give the log of that"
+        raise Stop(f"`{container}` does not record what it is allowed: {hint}", Answer.NO)
+    if not any(source == kind.domain for source, *_ in log.access):
+        raise Stop(f"no record of {kind.domain}: is this the log of a run under `mode: record`?", Answer.UNDETERMINED)
+    return unused(loaded, kind, log)
+
+
+def _say(log: Log, changes: Changes, found: Unused | None, why: str, form: str) -> None:
+    from stockade.learn.edit import drop_text, rule_text
     from stockade.model.access import spell, words
 
     if form == "json":
@@ -102,6 +130,7 @@ def _say(log: Log, changes: Changes, form: str) -> None:
                 "calls": [{"container": c.container, "allow": dict(c.calls)} for c in changes.calls],
                 "refused": changes.refused,
                 "unmoved": changes.unmoved,
+                **({} if found is None else {"unused": _as_json(found)}),
             }
         )
         return
@@ -114,6 +143,15 @@ def _say(log: Log, changes: Changes, form: str) -> None:
     for calls in changes.calls:
         text(f"# containers/{calls.container}.yaml")
         text(f"syscalls: {{allow: [{', '.join(name for name, _ in calls.calls)}]}}")
+    if found is not None:
+        count = len(found.used) + len(found.unused)
+        text(f"# containers/{found.container}.yaml: {found.label} used {len(found.used)} of {count} grants")
+        if found.drops:
+            text("selinux:\n  may-not:")
+        for drop in found.drops:
+            text(f"    - {drop_text(drop, why)}")
+        if found.calls:
+            text(f"# allowed, and not made: {', '.join(found.calls)}")
     for title, lines in (("refused", changes.refused), ("no change of the source gives", changes.unmoved)):
         for line in lines[:_SHOWN]:
             message(f"{title}: {line}")
@@ -128,12 +166,27 @@ def _say(log: Log, changes: Changes, form: str) -> None:
     )
 
 
-def _write(folder: Path, files: list[SourceFile], changes: Changes, form: str) -> None:
+def _as_json(found: Unused) -> dict[str, object]:
+    return {
+        "container": found.container,
+        "label": found.label,
+        "used": [{"may": verb, "what": what} for verb, what in found.used],
+        "unused": [{"may": verb, "what": what} for verb, what in found.unused],
+        "mayNot": [{"may": list(drop.verbs), "except": list(drop.kept)} for drop in found.drops],
+        "calls": list(found.calls),
+    }
+
+
+def _write(
+    folder: Path, files: list[SourceFile], changes: Changes, found: Unused | None, why: str, form: str
+) -> None:
     """Change the files, each in one step, once the changed policy is proven to hold."""
-    from stockade.learn.edit import differences, edited
+    from stockade.learn.edit import differences, edited, narrowed
 
     try:
         after = edited(files, changes)
+        if found is not None and found.drops:
+            after = narrowed(after, found, why)
     except ValueError as error:
         raise Stop(str(error), Answer.NO) from None
     prove(folder, after, os.cpu_count() or 1, form, complain=True)  # learning is what a type complains for

@@ -70,7 +70,7 @@ def compiler_digest() -> str:
 
 
 complain_option = click.option(
-    "--complain", is_flag=True, help="Accept types with `mode: complain`, which SELinux and seccomp do not hold."
+    "--complain", is_flag=True, help="Accept types with `mode: complain` or `record`, which SELinux and seccomp do not hold."
 )
 
 
@@ -129,7 +129,7 @@ def prove(
         policy = build(files)
     except PolicyError as error:
         raise refuse(error.diagnostics, error.texts, folder, form) from None
-    held = {name: replace(container, complains=False) for name, container in policy.containers.items()}
+    held = {name: replace(container, complains=False, records=False) for name, container in policy.containers.items()}
     complaining = [container for container in policy.containers.values() if container.complains]
     if complaining and not complain:
         raise refuse(map(_unasked, complaining), texts, folder, form)
@@ -138,7 +138,11 @@ def prove(
     try:
         compiled = compile_policy(policy, jobs, policy_version or POLICY_VERSION)
         alike = kinds_in(policy, compiled.kernel_policy)
-        matrix, findings = action_findings(replace(policy, containers=held), compiled, alike)
+        held_policy = replace(policy, containers=held)
+        # Of what records, the kernel policy that is written has no rule: whether it is promised is asked of another.
+        recording = any(container.records for container in complaining)
+        asked = compile_policy(held_policy, jobs, policy_version or POLICY_VERSION) if recording else compiled
+        matrix, findings = action_findings(held_policy, asked, None if recording else alike)
         if findings:
             raise refuse(findings, texts, folder, form)
         if complaining:
@@ -156,6 +160,8 @@ def prove(
     lost = {container.name: suspended(policy, matrix, container) for container in complaining}
     for name, promises in lost.items():
         message(f"`{name}` COMPLAINS: what SELinux and seccomp would refuse is logged, and passes")
+        if policy.containers[name].records:
+            message(f"`{name}` records: what they would allow is logged too")
         message(f"`{name}`: {len(promises)} promises do not hold of it meanwhile: {shortened(promises)}")
     return Proven(policy, compiled, lost)
 

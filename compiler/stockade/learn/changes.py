@@ -11,6 +11,7 @@ from stockade.model.access import NOTHING, mask, spell, words
 from stockade.model.classes import CLASSES
 from stockade.model.grants import grants
 from stockade.model.policy import Policy
+from stockade.model.seccomp import ALLOWED
 from stockade.prove.labels import DERIVED, label_promises
 
 
@@ -61,6 +62,8 @@ class Learner:
         self.objects = {label: o.name for o in host.objects.values() for label in (o.label, *o.aliases)}
         self.labels = {label: s.label for s in host.subjects.values() for label in (s.label, *s.aliases)}
         self.labels |= {label: o.label for o in host.objects.values() for label in (o.label, *o.aliases)}
+        self.recording = {c.domain for c in policy.containers.values() if c.records}
+        """Labels whose every access is written down, so that a record of what a rule gives is no wonder."""
         self.parents = {s.label: s.parent for s in host.subjects.values() if s.parent is not None}
 
     def learn(self, log: Log, container: str | None) -> Changes:
@@ -84,7 +87,7 @@ class Learner:
             subject, thing = self.labels[source], self.labels[target]
             access = self._known(accesses, found)
             held = access & self.table.get((subject, thing), NOTHING)
-            if held:
+            if held and subject not in self.recording:
                 why = "levels or categories differ" if log.levels[source, target] else "the host runs another policy"
                 found.unmoved.append(
                     f"{first}: a rule gives {self.subjects[source]} {words(held, 2)} on {self._name(thing)}: {why}"
@@ -178,7 +181,10 @@ class Learner:
                 )
                 found.unmoved.append(f"{seen.first}: {call} was denied, and {whose}: say whose it was with --type")
                 continue
-            rules = [rule for rule in self.policy.containers[names[0]].syscalls.rules if rule.call == call]
+            whose_calls = self.policy.containers[names[0]]
+            rules = [rule for rule in whose_calls.syscalls.rules if rule.call == call]
+            if whose_calls.records and any(rule.verdict == ALLOWED for rule in rules):
+                continue  # it writes down what it allows
             if rules:
                 found.unmoved.append(f"{seen.first}: {call} is decided by an entry at {rules[0].at}: {rules[0].why}")
             else:

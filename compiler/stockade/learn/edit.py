@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from stockade.learn.changes import Changes, NewCalls, NewRule
+from stockade.learn.unused import Drop, Unused
 from stockade.model.access import spell
 from stockade.model.position import Position
 from stockade.source.diagnostics import Diagnostics
@@ -44,6 +45,51 @@ def edited(files: Sequence[SourceFile], changes: Changes) -> list[SourceFile]:
         name = _file_of(files, calls.container)
         found[name] = _with_calls(name, found[name], calls, _inherited(files, calls.container))
     return [SourceFile(name, text.encode("utf-8")) for name, text in sorted(found.items())]
+
+
+def drop_text(drop: Drop, why: str) -> str:
+    """An entry of `may-not` as the language writes it, in flow style."""
+    may = drop.verbs[0] if len(drop.verbs) == 1 else f"[{', '.join(drop.verbs)}]"
+    but = drop.kept[0] if len(drop.kept) == 1 else f"[{', '.join(drop.kept)}]"
+    what = f"{{of: everything, except: {but}}}" if drop.kept else "everything"
+    return f'{{may: {may}, what: {what}, why: "{why}"}}'
+
+
+def narrowed(files: Sequence[SourceFile], found: Unused, why: str) -> list[SourceFile]:
+    """The files with `found.drops` at the end of the type's `may-not`. ValueError says why they cannot be there."""
+    name = _file_of(files, found.container)
+    document = next(body for _, body in _documents(files, found.container))
+    lines = next(file.data for file in files if file.name == name).decode("utf-8").split("\n")
+    selinux, at = document["selinux"], document.keys_at["selinux"]
+    entries = [f"- {drop_text(drop, why)}" for drop in found.drops]
+    flow = lines[at.line - 1].partition(":")[2].strip()
+    if "may-not" in selinux:
+        last = selinux["may-not"].items_at[-1]
+        dash = lines[last.line - 1]
+        if not dash.lstrip().startswith("- "):
+            raise ValueError(f"{last}: write each entry of `may-not` on a line of its own, so that more can follow")
+        _insert(lines, last.line, _indent(dash), entries)
+    elif flow:
+        if not flow.endswith("}"):
+            raise ValueError(f"{at}: write each key of `selinux` on a line of its own, so that `may-not` can follow")
+        keys = [f"  {key}: {value}" for key, value in selinux.items()]
+        lines[at.line - 1 : at.line] = ["selinux:", *keys, "  may-not:", *(f"    {entry}" for entry in entries)]
+    else:
+        last = max(selinux.keys_at.values(), key=lambda place: place.line)
+        _insert(lines, last.line, last.column - 1, ["may-not:", *(f"  {entry}" for entry in entries)])
+    changed = SourceFile(name, "\n".join(lines).encode("utf-8"))
+    return [changed if file.name == name else file for file in files]
+
+
+def _insert(lines: list[str], after: int, indent: int, new: Sequence[str]) -> None:
+    """Put lines with this indent behind the entry that begins on line `after`, counted from 1."""
+    while after < len(lines) and lines[after].strip() and _indent(lines[after]) > indent:
+        after += 1
+    lines[after:after] = [" " * indent + line for line in new]
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
 
 
 def _file_of(files: Sequence[SourceFile], container: str) -> str:

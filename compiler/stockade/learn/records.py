@@ -27,6 +27,7 @@ _STRACE = re.compile(
     r"(?:\[pid +\d+\] |\d+ +)?(?:[\d.:]+ +)?([a-z][a-z0-9_]+)\(.*\)"
     r" += +(-?\d+|0x[0-9a-f]+|\?)(?: ([A-Z]+))?(?: \(.*\))?"
 )
+_LOST = re.compile(r"audit_lost=[1-9]|kauditd\w*: \d+ callbacks suppressed|hold queue overflow|backlog limit exceeded")
 _RET_ALLOW = 0x7FFF0000
 _TOKENS = {arch.token: name for name, arch in ARCHITECTURES.items() if name != "x32"}
 _X32_BIT = 1 << 30
@@ -95,6 +96,8 @@ class Log:
             self.unread.append((place, "a record of a denial that cannot be read"))
         elif match := _STRACE.fullmatch(line.strip()):
             self._traced(place, match)
+        elif _LOST.search(line):
+            self.unread.append((place, "the kernel dropped records here"))
         elif line.strip():
             self.others["no record of a denial"] += 1
 

@@ -12,8 +12,8 @@ from stockade.model.seccomp import SyscallPolicy
 
 
 @cache
-def _logged(policy: SyscallPolicy) -> SyscallPolicy:
-    return policy.logged()
+def _logged(policy: SyscallPolicy, everything: bool) -> SyscallPolicy:
+    return policy.logged(everything=everything)
 
 
 class Level(StrEnum):
@@ -112,7 +112,8 @@ class ContainerType(Said):
     `capabilities` has the five sets of `names.CAPABILITY_SETS`. `cgroup` is keyed by control file, `rlimits` and
     `sysctls` by name. `all_devices` means every device of the host (`devices` is then empty), as `unmasked` types
     have no masked paths. `listener` is the socket of whoever is asked about calls that the kernel does not decide.
-    With `complains` SELinux and seccomp write down what they would refuse, and let it pass.
+    With `complains` SELinux and seccomp write down what they would refuse, and let it pass; with `records` as well what
+    they allow, which only a type that complains can ask for.
     """
 
     name: str
@@ -125,6 +126,7 @@ class ContainerType(Said):
     syscalls: SyscallPolicy
     listener: str | None = None
     complains: bool = False
+    records: bool = False
     architectures: tuple[str, ...]
     sockets: Sockets
     namespaces: Namespaces
@@ -142,9 +144,14 @@ class ContainerType(Said):
     places: Mapping[str, Position]
 
     @property
+    def mode(self) -> str:
+        """The word for how much SELinux and seccomp hold it, as the language has it."""
+        return "record" if self.records else "complain" if self.complains else "enforce"
+
+    @property
     def answered(self) -> SyscallPolicy:
-        """What the filter answers: `syscalls`, or the same with refusals logged."""
-        return _logged(self.syscalls) if self.complains else self.syscalls
+        """What the filter answers: `syscalls`, or the same with refusals, or everything, logged."""
+        return _logged(self.syscalls, self.records) if self.complains else self.syscalls
 
     def place(self, key: str) -> Position:
         """Where a key of this type was said, or the type itself where it was left to its default."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from stockade.model.action import ActionCase
 from stockade.model.container import ContainerType
 from stockade.model.expectation import Expectation
+from stockade.model.grants import members
 from stockade.model.host import Host
 from stockade.model.position import Position
 from stockade.model.promise import Promise, Waiver
@@ -31,3 +32,16 @@ class Policy:
     complete: bool = False
     expectations: Mapping[str, Expectation] = field(default_factory=dict)
     header: Position = field(default_factory=lambda: Position("host", 1, 1))
+
+    @property
+    def heard(self) -> Policy:
+        """The policy that a kernel is given: the domain of a type that records has no rule, so that all it does is logged.
+
+        A permissive domain loses nothing with its rules, and the kernel writes down each access of it once, not each
+        time. Types have a `records` domain for themselves.
+        """
+        silent = {frozenset([c.domain]) for c in self.containers.values() if c.records}
+        if not silent:
+            return self
+        rules = tuple(rule for rule in self.host.rules if members(rule) not in silent)
+        return replace(self, host=replace(self.host, rules=rules))

@@ -99,12 +99,12 @@ class SyscallPolicy:
     multiplexed: Multiplexed = Multiplexed.GUARDED
     kernel: str | None = None
 
-    def logged(self) -> SyscallPolicy:
-        """The same with every refusal written to the log and let pass.
+    def logged(self, *, everything: bool = False) -> SyscallPolicy:
+        """The same with every refusal written to the log and let pass; with `everything` what is allowed is logged too.
 
         What has no name here (another architecture, a number that is not known) keeps its answer: no runtime can be
         told to let it pass.
         """
         log = Verdict(Action.LOG)
-        rules = tuple(rule if rule.verdict == ALLOWED else replace(rule, verdict=log) for rule in self.rules)
+        rules = tuple(rule if rule.verdict == ALLOWED and not everything else replace(rule, verdict=log) for rule in self.rules)
         return replace(self, rules=rules, denied=log)

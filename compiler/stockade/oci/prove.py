@@ -61,7 +61,7 @@ def _identity(type: ContainerType, rest: dict[str, Any]) -> Iterator[str]:
     yield from _same("annotations.io.stockade.type", notes.pop("io.stockade.type", _ABSENT), type.name)
     yield from _same("annotations.io.stockade.level", notes.pop("io.stockade.level", _ABSENT), type.level.value)
     mode = notes.pop("io.stockade.mode", "enforce")
-    yield from _same("annotations.io.stockade.mode", mode, "complain" if type.complains else "enforce")
+    yield from _same("annotations.io.stockade.mode", mode, type.mode)
     user = notes.pop("io.stockade.user-namespace", _ABSENT)
     yield from _same("annotations.io.stockade.user-namespace", user, type.namespaces.user.value)
     label = str(rest.get("process", {}).pop("selinuxLabel", "")).split(":", 3)

@@ -35,7 +35,7 @@ def ask_bundle(bundle: Bundle, who: str, question: str, level: str) -> Verdict:
     if question in known.actions:
         _spec(bundle, who)
         with Decisions(kernel_policy(bundle)[1]) as oracle:
-            return decide(confined_in(bundle, known, who), known.actions[question], oracle)
+            return decide(confined_in(bundle, known, who, oracle.permissive), known.actions[question], oracle)
     name = question.removeprefix("CAP_")
     if name in CAPABILITIES:
         return Verdict.of(_capability(_spec(bundle, who), name))
@@ -82,15 +82,9 @@ def _label(bundle: Bundle, who: str, name: str, permission: str, target: str, le
             raise Unanswerable("name in the kernel policy", str(problem), [])
     shown = f"{source} on {target}:{level} by {path}"
     why = "allowed by a rule" if access.allowed else access.text or "no rule allows it"
-    if not access.allowed and source.split(":")[2] in _permissive(policy):
+    if not access.allowed and source.split(":")[2] in oracle.permissive:
         return Answer(Layer.SELINUX, True, f"{shown}: {why}; but its label is permissive, and it passes")
     return Answer(Layer.SELINUX, access.allowed, f"{shown}: {why}")
-
-
-def _permissive(policy: bytes) -> frozenset[str]:
-    from stockade.selinux.policydb import read
-
-    return read(policy).permissive
 
 
 def _capability(spec: dict[str, Any], name: str) -> Answer:

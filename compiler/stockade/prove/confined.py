@@ -111,8 +111,10 @@ def of_type(
     )
 
 
-def of_bundle(bundle: Bundle, name: str, subjects: frozenset[str], categories: int) -> Confined:
-    """A container type as its compiled artefacts say; `subjects` and `categories` are those of the kernel policy."""
+def of_bundle(
+    bundle: Bundle, name: str, subjects: frozenset[str], categories: int, permissive: frozenset[str]
+) -> Confined:
+    """A container type as its compiled artefacts say; `subjects`, `categories`, `permissive`: the kernel policy's."""
     folder = f"containers/{name}"
     spec: dict[str, Any] = json.loads(bundle.bytes(f"{folder}/oci.json"))
     listed = {entry.path for entry in bundle.manifest.entries}
@@ -140,5 +142,5 @@ def of_bundle(bundle: Bundle, name: str, subjects: frozenset[str], categories: i
         subjects=subjects,
         other=other,
         place=lambda key: "",
-        complains=spec["annotations"].get("io.stockade.mode") == "complain",
+        complains=spec["process"]["selinuxLabel"].split(":")[2] in permissive,
     )

@@ -16,6 +16,7 @@ from stockade.oci.build import as_said, to_runtime_spec
 from stockade.prove.actions import Verdict, decide
 from stockade.prove.confined import Confined, Oracle, of_bundle, of_type, source_filter
 from stockade.prove.remembered import Remembered
+from stockade.selinux.decisions import Decisions
 
 _COUNT = {0: "stopped by nothing", 1: "stopped by one layer", 2: "stopped by two layers", 3: "stopped by three layers"}
 
@@ -88,16 +89,16 @@ def _nowhere(key: str) -> str:
     return ""
 
 
-def bundle_matrix(bundle: Bundle, oracle: Oracle, runtime: str = "runc") -> Matrix:
+def bundle_matrix(bundle: Bundle, oracle: Decisions, runtime: str = "runc") -> Matrix:
     """The matrix of a bundle as its artefacts say, its containers started by this runtime. BundleError."""
     known = catalogue(bundle)
-    types = {name: replace(confined_in(bundle, known, name), runtime=runtime) for name in bundle.types}
+    types = {name: replace(confined_in(bundle, known, name, oracle.permissive), runtime=runtime) for name in bundle.types}
     return _matrix(known.actions, types, oracle)
 
 
-def confined_in(bundle: Bundle, known: Catalogue, name: str) -> Confined:
-    """One container type of a bundle. BundleError."""
-    return of_bundle(bundle, name, known.subjects, known.categories)
+def confined_in(bundle: Bundle, known: Catalogue, name: str, permissive: frozenset[str]) -> Confined:
+    """One container type of a bundle; `permissive` are the labels that its kernel policy never denies. BundleError."""
+    return of_bundle(bundle, name, known.subjects, known.categories, permissive)
 
 
 def with_rows(artefacts: Iterable[Artefact], matrix: Matrix) -> tuple[Artefact, ...]:

@@ -90,6 +90,7 @@ def artefact_faults(policy: Policy, compiled: Compiled, alike: Kinds | None = No
 
     `alike` is `kinds_in(policy, compiled.kernel_policy)`.
     """
+    policy = policy.heard
     alike = alike or kinds_in(policy, compiled.kernel_policy)
     yield from disagreements(policy, Binary(compiled.kernel_policy), alike)
     yield from contract_faults(policy, compiled)

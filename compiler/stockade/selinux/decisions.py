@@ -7,6 +7,7 @@ import hashlib
 from contextlib import AbstractContextManager
 from ctypes import byref, c_uint, c_uint16, c_uint32, c_void_p
 from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
 from typing import Final, Self
 
@@ -21,6 +22,7 @@ from stockade.selinux.libsepol_ffi import (
     reading,
     take,
 )
+from stockade.selinux.policydb import read
 
 KERNEL_POLICY_MAGIC: Final = b"\x8c\xff\x7c\xf9"
 
@@ -79,6 +81,11 @@ class Decisions:
     ) -> None:
         with LOCK:
             Decisions._active = None
+
+    @cached_property
+    def permissive(self) -> frozenset[str]:
+        """The types that are never denied anything, as the policy itself lists them."""
+        return read(self._policy).permissive
 
     def access(self, scon: str, tcon: str, tclass: str, perm: str) -> Access:
         """May `scon` do `perm` on a `tclass` labelled `tcon`? Raises UnknownName for a name the policy lacks."""

@@ -110,8 +110,9 @@ def container() -> Schema:
                 "description": "keys in which this type may be wider than the one it extends, with the reason",
             },
             "mode": {
-                **enum(["enforce", "complain"]),
-                "description": "`complain`: SELinux and seccomp log what they would refuse, and let it pass",
+                **enum(["enforce", "complain", "record"]),
+                "description": "`complain`: SELinux and seccomp log what they would refuse, and let it pass; `record`: "
+                "they log everything",
             },
             "selinux": closed(
                 [],
