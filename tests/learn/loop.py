@@ -1,7 +1,8 @@
 """From what `docker inspect` says of a container to a type that is no wider than what its workload does, in the guest.
 
-Each step is what an author does: import, run without a filter that refuses anything, learn from the kernel's log, take
-away what nobody missed, build, run. What a workload misses is found by running it without one grant at a time.
+Each step is what an author does: import, run in `mode: record`, learn from the kernel's log what it called and what its
+label used, take away what nobody missed, build, run. What a workload misses is found by running it without one grant
+at a time: a capability, a family, a call, a mount, or what its label may do to one kind of thing.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from stockade.lab.host.containers import Container, container
 from stockade.lab.tree import Tree
 from stockade.learn.changes import Learner
 from stockade.learn.edit import differences, edited
+from stockade.learn.edit import narrowed as without_unused
 from stockade.learn.records import Log
+from stockade.learn.unused import granted, unused
 from stockade.model.container import ContainerType
 from stockade.model.names import CAPABILITIES, FAMILIES
 from stockade.model.position import Position
@@ -35,17 +38,8 @@ from stockade.source.load import load
 TESTS = Path(__file__).resolve().parents[1]
 SHIPPED = TESTS.parent / "policy"
 AT = Position("tests", 1, 1)
-OWN = """\
-selinux:
-  domain: {domain}
-  may-not:
-    - {{may: [mount, relabel, relabel-filesystem], what: objects, why: it arranges no file systems}}
-    - {{may: patch, what: objects, why: its programs have no text relocations}}
-    - {{may: make-code, what: self, why: it runs no just-in-time compiler}}
-    - {{may: [modify, modify-blocks], what: {{of: shared, except: data}}, why: storage of others}}
-"""
-
-
+OWN = "mode: record\nselinux: {{domain: {domain}}}\nsyscalls: {{allow: []}}\n"
+"""Everything is written down that a type does, and no call is allowed yet."""
 CLONE = (
     "{call: clone, flags: {none-of: [NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET]}, why: its processes}"
 )
@@ -112,7 +106,7 @@ class Author:
             out = self.file(one.name)
             assert main(["import", "inspect", str(inspected), "--policy", str(self.policy), "-o", str(out)]) == 0
             domain = OWN.format(domain=f"{one.name.replace('-', '_')}_t")
-            out.write_text(out.read_text() + domain + "syscalls: {allow: []}\n")
+            out.write_text(out.read_text() + domain)
 
     def file(self, name: str) -> Path:
         """The file of a type."""
@@ -120,8 +114,13 @@ class Author:
 
     def chooses(self, name: str, key: str, value: str) -> None:
         """Say a key of a type anew."""
+        self.forgets(name, key)
+        self.file(name).write_text(f"{self.file(name).read_text()}{key}: {value}\n")
+
+    def forgets(self, name: str, key: str) -> None:
+        """Take a key out of a type."""
         text = re.sub(rf"^{key}:.*\n(?:[ ]+.*\n)*", "", self.file(name).read_text(), flags=re.M)
-        self.file(name).write_text(f"{text}{key}: {value}\n")
+        self.file(name).write_text(text)
 
     def learns(self, name: str, recorded: HostRun) -> None:
         """What `stockade learn --write` makes of the kernel's log, without its proof but for the first."""
@@ -136,6 +135,33 @@ class Author:
         assert (changes.rules, changes.refused) == ([], [])
         for path, data in differences(files, edited(files, changes)).items():
             (self.policy / path).write_bytes(data)
+
+    def unused(self, name: str) -> None:
+        """Take away what the type's label did not use, as `learn --unused --write` does it, and end recording."""
+        log = self.folder / f"{name}.log"
+        if name == WORKLOADS[0].name:
+            words = ["learn", str(log), "--policy", str(self.policy), "--type", name, "--unused", "--write"]
+            assert main(words) == 0
+        else:
+            said, files, policy = Log(), read_files(self.policy), load(self.policy)
+            said.read(log.name, log.read_text().splitlines())
+            found = unused(policy, policy.containers[name], said)
+            for path, data in differences(files, without_unused(files, found, f"unused in {log.name}")).items():
+                (self.policy / path).write_bytes(data)
+        self.forgets(name, "mode")
+
+    def without_each(self, name: str) -> dict[str, str]:
+        """For each grant of SELinux that a type has, one that lacks it: verb and object -> name of that type."""
+        policy = load(self.policy)
+        found, texts = {}, []
+        for number, (verb, thing) in enumerate(sorted(granted(policy, policy.containers[name]))):
+            lacking = f"{name}-lacks-{number}"
+            drop = f"{{may: {verb}, what: {thing}, why: to see what breaks}}"
+            selinux = f"{{domain: {lacking.replace('-', '_')}_t, may-not: [{drop}]}}"
+            texts.append(f"container: {lacking}\nextends: {name}\nwhy: To see what breaks.\nselinux: {selinux}\n")
+            found[f"{verb} {thing}"] = lacking
+        (self.policy / f"containers/{name}-lacks.yaml").write_text("---\n".join(texts))
+        return found
 
     def types(self) -> Mapping[str, ContainerType]:
         """The types as they stand."""
@@ -177,7 +203,15 @@ ANYTHING = SyscallPolicy(rules=(), denied=ALLOWED, unknown=ALLOWED, kernel=None)
 class Exercise:
     """One boot in which every workload runs as its type says, and then without one thing at a time."""
 
-    def __init__(self, author: Author, bundle: Path, types: Mapping[str, ContainerType], *, recording: bool) -> None:
+    def __init__(
+        self,
+        author: Author,
+        bundle: Path,
+        types: Mapping[str, ContainerType],
+        *,
+        recording: bool,
+        lacking: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
         self.author = author
         self.files: list[File] = []
         self.tasks: list[Task] = []
@@ -186,21 +220,24 @@ class Exercise:
             pair = f"c{2 * number + 1},c{2 * number + 2}"
             plain = self.container(bundle, one, pair, ["/workload", one.word], one.name)
             harness = self.container(bundle, one, pair, ["/without", "/workload", one.word], f"{one.name}-without")
-            if recording:
-                plain.spec["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_LOG"}
             del harness.spec["linux"]["seccomp"]  # each variant brings its own
+            # What takes things away needs more than what it takes them from.
+            label = harness.spec["process"]["selinuxLabel"].replace(f":{kind.domain}:", ":container_t:")
+            harness.spec["process"]["selinuxLabel"] = label
             self.variants(harness, kind, ANYTHING if recording else kind.syscalls)
             self.add(plain, f"{one.name} as built")
             self.add(harness, f"{one.name} without")
             for at in [*(mount.destination for mount in kind.mounts), *(tmpfs.path for tmpfs in kind.tmpfs)]:
-                lacking = self.container(
-                    bundle, one, pair, ["/workload", one.word], f"{one.name}{at.replace('/', '-')}"
+                bare = self.container(bundle, one, pair, ["/workload", one.word], f"{one.name}{at.replace('/', '-')}")
+                mounts = bare.spec["mounts"]
+                bare.spec["mounts"] = [mount for mount in mounts if mount["destination"] != at]
+                assert len(bare.spec["mounts"]) == len(mounts) - 1
+                del bare.spec["linux"]["seccomp"]
+                self.add(bare, f"{one.name} mount:{at}")
+            for grant, kind_name in (lacking or {}).get(one.name, {}).items():
+                self.lacks(
+                    container(bundle, kind_name, ["/workload", one.word], Tree(), categories=pair), one, plain, grant
                 )
-                mounts = lacking.spec["mounts"]
-                lacking.spec["mounts"] = [mount for mount in mounts if mount["destination"] != at]
-                assert len(lacking.spec["mounts"]) == len(mounts) - 1
-                del lacking.spec["linux"]["seccomp"]
-                self.add(lacking, f"{one.name} mount:{at}")
             for path, laid in one.kept.items():
                 self.files.append(File(path, kind="folder", mode=0o777, label=plain.file_label))
                 if laid is not None:
@@ -218,6 +255,14 @@ class Exercise:
         made = container(bundle, one.name, argv, root, name=name, categories=pair)
         made.spec["process"]["user"] = {"uid": one.user, "gid": one.user}
         return made
+
+    def lacks(self, one: Container, workload: Workload, plain: Container, grant: str) -> None:
+        """Run a workload with the label of a type that lacks one grant; the rest is that of `plain`."""
+        label = one.spec["process"]["selinuxLabel"]
+        spec = json.loads(json.dumps(plain.spec))
+        spec["process"]["selinuxLabel"] = label
+        self.files.append(File(f"{one.folder}/config.json", json.dumps(spec).encode()))
+        self.tasks.append(one.run("/usr/bin/crun", name=f"{workload.name} access:{grant}", timeout=20))
 
     def variants(self, harness: Container, kind: ContainerType, policy: SyscallPolicy) -> None:
         """Lay the list of what is taken away, and the filters of it."""
@@ -245,7 +290,7 @@ def outcome(told: HostRun, name: str) -> dict[str, bool]:
         found[grant] = status == "0"
     assert harness.status == 0 and found, described(harness)
     for result in told.tasks:
-        if result.task.name.startswith(f"{name} mount:"):
+        if result.task.name.startswith((f"{name} mount:", f"{name} access:")):
             found[result.task.name.partition(" ")[2]] = result.status == 0
     return found
 

@@ -151,7 +151,8 @@ def _say(log: Log, changes: Changes, found: Unused | None, why: str, form: str) 
         for drop in found.drops:
             text(f"    - {drop_text(drop, why)}")
         if found.calls:
-            text(f"# allowed, and not made: {', '.join(found.calls)}")
+            more = f" and {len(found.calls) - _SHOWN} more" if len(found.calls) > _SHOWN else ""
+            text(f"# allowed, and not made: {', '.join(found.calls[:_SHOWN])}{more}")
     for title, lines in (("refused", changes.refused), ("no change of the source gives", changes.unmoved)):
         for line in lines[:_SHOWN]:
             message(f"{title}: {line}")
@@ -177,9 +178,7 @@ def _as_json(found: Unused) -> dict[str, object]:
     }
 
 
-def _write(
-    folder: Path, files: list[SourceFile], changes: Changes, found: Unused | None, why: str, form: str
-) -> None:
+def _write(folder: Path, files: list[SourceFile], changes: Changes, found: Unused | None, why: str, form: str) -> None:
     """Change the files, each in one step, once the changed policy is proven to hold."""
     from stockade.learn.edit import differences, edited, narrowed
 

@@ -70,7 +70,9 @@ def compiler_digest() -> str:
 
 
 complain_option = click.option(
-    "--complain", is_flag=True, help="Accept types with `mode: complain` or `record`, which SELinux and seccomp do not hold."
+    "--complain",
+    is_flag=True,
+    help="Accept types with `mode: complain` or `record`, which SELinux and seccomp do not hold.",
 )
 
 

@@ -62,7 +62,7 @@ def narrowed(files: Sequence[SourceFile], found: Unused, why: str) -> list[Sourc
     lines = next(file.data for file in files if file.name == name).decode("utf-8").split("\n")
     selinux, at = document["selinux"], document.keys_at["selinux"]
     entries = [f"- {drop_text(drop, why)}" for drop in found.drops]
-    flow = lines[at.line - 1].partition(":")[2].strip()
+    flow, _, comment = (part.strip() for part in lines[at.line - 1].partition(":")[2].partition(" #"))
     if "may-not" in selinux:
         last = selinux["may-not"].items_at[-1]
         dash = lines[last.line - 1]
@@ -73,7 +73,12 @@ def narrowed(files: Sequence[SourceFile], found: Unused, why: str) -> list[Sourc
         if not flow.endswith("}"):
             raise ValueError(f"{at}: write each key of `selinux` on a line of its own, so that `may-not` can follow")
         keys = [f"  {key}: {value}" for key, value in selinux.items()]
-        lines[at.line - 1 : at.line] = ["selinux:", *keys, "  may-not:", *(f"    {entry}" for entry in entries)]
+        lines[at.line - 1 : at.line] = [
+            "selinux:" + (f"  # {comment}" if comment else ""),
+            *keys,
+            "  may-not:",
+            *(f"    {entry}" for entry in entries),
+        ]
     else:
         last = max(selinux.keys_at.values(), key=lambda place: place.line)
         _insert(lines, last.line, last.column - 1, ["may-not:", *(f"  {entry}" for entry in entries)])

@@ -68,12 +68,17 @@ def unused(policy: Policy, container: ContainerType, log: Log) -> Unused:
     made = {call for label, call in log.calls if label in ("", container.domain)}
     allowed = {rule.call for rule in container.syscalls.rules if rule.verdict == ALLOWED}
     return Unused(
-        container.name, container.domain, tuple(used), tuple(gone), tuple(_drops(used, gone)), tuple(sorted(allowed - made))
+        container.name,
+        container.domain,
+        tuple(used),
+        tuple(gone),
+        tuple(_drops(used, gone)),
+        tuple(sorted(allowed - made)),
     )
 
 
 def _drops(used: list[tuple[str, str]], gone: list[tuple[str, str]]) -> list[Drop]:
-    """One entry for all verbs that are used on the same objects; what is left out is said, so the new starts restricted."""
+    """One entry for all verbs that are used on the same objects, which it names: whatever is new starts restricted."""
     kept: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for verb in sorted({verb for verb, _ in gone}):
         kept[tuple(sorted(name for other, name in used if other == verb))].append(verb)

@@ -35,7 +35,7 @@ class Policy:
 
     @property
     def heard(self) -> Policy:
-        """The policy that a kernel is given: the domain of a type that records has no rule, so that all it does is logged.
+        """The policy that a kernel is given: the domain of a type that records has no rule, so all it does is logged.
 
         A permissive domain loses nothing with its rules, and the kernel writes down each access of it once, not each
         time. Types have a `records` domain for themselves.

@@ -106,5 +106,7 @@ class SyscallPolicy:
         told to let it pass.
         """
         log = Verdict(Action.LOG)
-        rules = tuple(rule if rule.verdict == ALLOWED and not everything else replace(rule, verdict=log) for rule in self.rules)
+        rules = tuple(
+            rule if rule.verdict == ALLOWED and not everything else replace(rule, verdict=log) for rule in self.rules
+        )
         return replace(self, rules=rules, denied=log)

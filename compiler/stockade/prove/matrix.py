@@ -92,7 +92,9 @@ def _nowhere(key: str) -> str:
 def bundle_matrix(bundle: Bundle, oracle: Decisions, runtime: str = "runc") -> Matrix:
     """The matrix of a bundle as its artefacts say, its containers started by this runtime. BundleError."""
     known = catalogue(bundle)
-    types = {name: replace(confined_in(bundle, known, name, oracle.permissive), runtime=runtime) for name in bundle.types}
+    types = {
+        name: replace(confined_in(bundle, known, name, oracle.permissive), runtime=runtime) for name in bundle.types
+    }
     return _matrix(known.actions, types, oracle)
 
 

@@ -82,7 +82,7 @@ def _holds(sets: Mapping[str, Any], capability: str) -> Child:
 
 def complains(spec: Mapping[str, Any]) -> bool:
     """Is this the specification of a type that is tried out: what SELinux and seccomp would refuse is only logged?"""
-    return spec["annotations"].get("io.stockade.mode", "enforce") != "enforce"
+    return bool(spec["annotations"].get("io.stockade.mode", "enforce") != "enforce")
 
 
 def types(review: Review) -> Html:
