@@ -73,7 +73,8 @@ def test_what_was_used_alone_is_left(policy: Path, capsys: pytest.CaptureFixture
         "selinux:\n  domain: shop_t\n",
         "selinux:\n  domain: shop_t  # its own\n  level: pair\nmode: record\n",
         "selinux:\n  may-not:\n    - {may: modify-blocks, what: objects, why: it never does}\n  domain: shop_t\n",
-        "selinux:\n  domain: shop_t\n  may-not:\n    - may: modify-blocks\n      what: objects\n      why: none\n    #\n",
+        "selinux:\n  domain: shop_t\n  may-not:\n"
+        "    - may: modify-blocks\n      what: objects\n      why: it never does\n    # the end\n",
         "selinux:\n  domain: shop_t\n  may-not:\n  - {may: modify-blocks, what: objects, why: it never does}",
     ],
 )
