@@ -19,7 +19,7 @@ from typing import Any
 from stockade.bundle.compile import compile_policy
 from stockade.bundle.write import write
 from stockade.cli.main import main
-from stockade.lab.host import File, HostRun, Task, TaskResult, build, run
+from stockade.lab.host import By, File, HostRun, Task, TaskResult, build, extras, run
 from stockade.lab.host.containers import Container, container
 from stockade.lab.tree import Tree
 from stockade.learn.changes import Learner
@@ -107,6 +107,13 @@ class Author:
             assert main(["import", "inspect", str(inspected), "--policy", str(self.policy), "-o", str(out)]) == 0
             domain = OWN.format(domain=f"{one.name.replace('-', '_')}_t")
             out.write_text(out.read_text() + domain)
+
+    def tries(self) -> None:
+        """A type that complains of what the batch job does, and one that is held to the same."""
+        for name, mode in (("trial", "mode: complain\n"), ("held", "")):
+            drop = "{may: modify, what: data, why: to see that it is denied}"
+            selinux = f"selinux: {{domain: {name}_t, may-not: [{drop}]}}\n"
+            self.file(name).write_text(f"container: {name}\nextends: nightly\nwhy: A trial.\n{mode}{selinux}")
 
     def file(self, name: str) -> Path:
         """The file of a type."""
@@ -196,6 +203,7 @@ def without_family(policy: SyscallPolicy, number: int) -> SyscallPolicy:
     return replace(policy, rules=(*policy.rules, denied, replace(denied, call="socketpair")))
 
 
+SUPER = "system_u:system_r:super_t:s0-s0:c0.c1023"
 ANYTHING = SyscallPolicy(rules=(), denied=ALLOWED, unknown=ALLOWED, kernel=None)
 """No filter."""
 
@@ -243,7 +251,19 @@ class Exercise:
                 if laid is not None:
                     self.files.append(File(f"{path}/{laid[0]}", laid[1], label=plain.file_label))
 
-    def container(self, bundle: Path, one: Workload, pair: str, argv: list[str], name: str) -> Container:
+    def tries(self, bundle: Path) -> None:
+        """Run the batch job as the type that complains and as the one that does not."""
+        (job,) = (one for one in WORKLOADS if one.name == "nightly")
+        pair = f"c{2 * WORKLOADS.index(job) + 1},c{2 * WORKLOADS.index(job) + 2}"
+        for name in ("trial", "held"):
+            one = self.container(bundle, job, pair, ["/workload", job.word], name, kind=name)
+            if name == "held":
+                one.spec["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW"}  # its label is what is asked about
+            self.add(one, name)
+
+    def container(
+        self, bundle: Path, one: Workload, pair: str, argv: list[str], name: str, kind: str = ""
+    ) -> Container:
         root = Tree()
         for place in INSIDE:
             root.folder(place)
@@ -252,7 +272,7 @@ class Exercise:
         )  # as in every image; a runtime keeps it for the tmpfs
         for program, data in self.author.programs.items():
             root.file(program, data, 0o755)
-        made = container(bundle, one.name, argv, root, name=name, categories=pair)
+        made = container(bundle, kind or one.name, argv, root, name=name, categories=pair)
         made.spec["process"]["user"] = {"uid": one.user, "gid": one.user}
         return made
 
@@ -277,7 +297,9 @@ class Exercise:
         self.tasks.append(one.run("/usr/bin/crun", name=name, timeout=90))
 
     def run(self, bundle: Path) -> HostRun:
-        return run(build(bundle), self.tasks, files=self.files, timeout=200)
+        told = "import sys; sys.stdout.buffer.write(open('/sys/fs/selinux/policy', 'rb').read())"
+        self.tasks.append(Task(("/usr/bin/python3", "-c", told), By.RUNTIME, SUPER, name="policy"))
+        return run(build(bundle, extras=[extras.python()]), self.tasks, files=self.files, timeout=200)
 
 
 def outcome(told: HostRun, name: str) -> dict[str, bool]:

@@ -10,9 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import pytest
+from stockade.audit.facts.fact import Fact, Facts
+from stockade.audit.facts.selinux import packed
+from stockade.audit.judge import judge
+from stockade.audit.report.model import Status
+from stockade.audit.rules.load import shipped
 from stockade.cli.main import main
 from stockade.lab.avc import Denial
 from stockade.lab.host import HostRun
+from stockade.learn.records import Log
 from stockade.learn.unused import granted
 from stockade.model.access import mask
 from stockade.model.container import ContainerType
@@ -50,8 +56,13 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
     author.imports()
     policy = load(author.policy)
     imported = dict(policy.containers)
+    author.tries()
     bundle = author.bundle("imported")
-    recorded = Exercise(author, bundle, imported, recording=True).run(bundle)
+    first = Exercise(author, bundle, imported, recording=True)
+    first.tries(bundle)
+    recorded = first.run(bundle)
+    for name in ("trial", "held"):
+        author.file(name).unlink()
     for name in NAMES:
         author.learns(name, recorded)
         narrowed(author, name, called(recorded, name), outcome(recorded, name))
@@ -173,3 +184,36 @@ def test_without_any_one_grant_of_its_label_the_kernel_denies(loop: Loop, name: 
         as_own = [replace(d, tcontext=d.tcontext.replace(d.scontext.split(":")[2], own)) for d in about]
         assert any(used(loop.policy, verb, thing, name, denial) for denial in as_own), described(result)
         assert not any(denial.permissive for denial in about)
+
+
+def test_what_a_type_that_complains_lacks_is_logged_and_passes_and_another_is_held(loop: Loop) -> None:
+    """The same job, types that differ in their mode alone, one boot of a guest that enforces."""
+    trial, held = loop.recorded["trial"], loop.recorded["held"]
+    assert trial.status == 0, described(trial)
+    assert held.status != 0
+    policy = loop.policy
+    for result, label, permissive in ((trial, "trial_t", True), (held, "held_t", False)):
+        assert result.denials
+        for denial in result.denials:
+            about = mask(denial.tclass, denial.permissions)
+            assert (denial.scontext.split(":")[2], denial.tcontext.split(":")[2]) == (label, "data_t")
+            assert about & policy.host.verbs["modify"].access == about and denial.permissive is permissive
+    log = Log()
+    log.read("trial", trial.log.splitlines())
+    # Its list of calls is empty, so every call that it made was one that its filter would refuse.
+    assert {"openat", "write", "rename", "exit_group"} <= {call for label, call in log.calls if label == "trial_t"}
+
+
+def test_the_audit_names_who_complains_from_the_kernel_s_own_list(loop: Loop) -> None:
+    """What the kernel has loaded, as it gives it back; with the job's tight types nobody complains."""
+    (rule,) = (rule for rule in shipped() if rule.name == "selinux-no-permissive-types")
+    said = {}
+    for name, told in (("before", loop.recorded), ("after", loop.confirmed)):
+        assert told["policy"].status == 0, described(told["policy"])
+        facts = Facts("live", {"selinux.policy": Fact.of(packed(told["policy"].stdout), "/sys/fs/selinux/policy")})
+        (said[name],) = judge(facts, [rule], profile="fortified").results
+    assert (said["before"].status, said["after"].status) == (Status.FAIL, Status.PASS)
+    labels = ["trial_t", *(loop.imported[name].domain for name in NAMES)]
+    assert list(said["before"].findings) == [
+        f"{one} is permissive: it is never denied anything" for one in sorted(labels)
+    ]
