@@ -79,6 +79,37 @@ def test_labels_and_calls_alone_have_nothing_in_common(capsys: pytest.CaptureFix
     assert "have nothing in common" in err
 
 
+def test_with_a_bundle_what_the_runtime_is_told_is_compared_too(
+    capsys: pytest.CaptureFixture[str], bundle: Path, tmp_path: Path
+) -> None:
+    """A limit is no label and no call, and which of two values is tighter their documents do not say."""
+    folder = tmp_path / "raised"
+    shutil.copytree(SHIPPED, folder)
+    web = folder / "containers/web.yaml"
+    raised = web.read_text().replace("pids.max: 512", "pids.max: 513")
+    assert raised != web.read_text()
+    web.write_text(raised)
+    said = "runtime: web: linux.resources.pids.limit: 512 is now 513\n"
+    assert diff(capsys, bundle, folder) == (0, said, "")
+    for fail_on in ("any", "widen"):
+        assert diff(capsys, bundle, folder, "--fail-on", fail_on)[0] == 1
+    _, out, _ = diff(capsys, bundle, folder, "--format", "json")
+    assert json.loads(out)["same"] is False
+    assert json.loads(out)["runtime"] == [
+        {"container": "web", "path": "linux.resources.pids.limit", "old": "512", "new": "513"}
+    ]
+
+
+def test_a_bundle_whose_file_is_not_the_compiled_one_is_no_answer(
+    capsys: pytest.CaptureFixture[str], bundle: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(bundle, tmp_path / "bundle")
+    (tmp_path / "bundle/containers/web/oci.json").write_text("{}")
+    code, out, err = diff(capsys, tmp_path / "bundle", bundle)
+    assert (code, out) == (3, "")
+    assert "containers/web/oci.json: changed" in err
+
+
 @pytest.mark.parametrize("content", [b"\x8c\xff\x7c\xf9", b"\x8c\xff\x7c\xf9" + bytes(500)])
 def test_a_damaged_kernel_policy_is_no_answer(
     capsys: pytest.CaptureFixture[str], bundle: Path, tmp_path: Path, content: bytes

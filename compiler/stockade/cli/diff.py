@@ -42,9 +42,9 @@ def command(
 
     Sides with labels are policy folders, bundles and kernel policies, in any mix: every access of every pair of types
     is compared, and transitions, constraints and all else that a kernel policy decides; of folders and bundles also
-    the answers to system calls of each container type. Folders name the rules behind a difference; two folders are also
-    compared in what the runtime is told (capabilities, mounts, limits), and `--format markdown` says all of it in
-    sentences for a pull request.
+    the answers to system calls of each container type and what the runtime is told (capabilities, mounts, limits).
+    Folders name the rules behind a difference, and `--format markdown` says of two all of it in sentences for a pull
+    request.
 
     Sides without labels are seccomp profiles (Docker or OCI JSON) and raw filters, in any mix, compared exactly over
     all architectures, numbers and arguments. One line for each call and change of answer, with one call as witness,
@@ -140,11 +140,13 @@ def _labelled(
 
     labels = policy_sides.labels(one, other)
     told = policy_sides.said(one, other, labels)
+    # Two folders say in sentences what the runtime is told, and which way it goes.
+    runtime = policy_sides.told(one, other) if told is None else []
     if told is None and form in ("words", "markdown"):
         raise Stop(f"{old} and {new}: --format {form} is for two policy folders", Answer.USAGE)
     calls = list(policy_sides.calls(one, other))
     lonely = list(policy_sides.lonely(one, other))
-    same = labels.same and not calls and not lonely and not told
+    same = labels.same and not (calls or lonely or told or runtime)
     if form in ("words", "markdown"):
         from stockade.cli.diff_page import markdown, words
 
@@ -162,6 +164,7 @@ def _labelled(
                     for name, arch, found in calls
                 ],
                 "filters": [{"container": name, "architecture": arch, "new": new} for name, arch, new in lonely],
+                "runtime": [{"container": name, **one.as_dict()} for name, one in runtime],
                 **({} if told is None else {"sentences": [sentence.as_dict() for sentence in told]}),
             }
         )
@@ -174,11 +177,14 @@ def _labelled(
             _table(found)
         for name, arch, is_new in lonely:
             text(f"filter of {name} on {arch}: {'only in the new' if is_new else 'only in the old'}")
+        for name, different in runtime:
+            text(f"runtime: {name}: {different}")
         for sentence in told or ():
             if sentence.layer == "type":
                 text(str(sentence))
     wider = labels.widens or any(d.kind is Kind.WIDENED for _, _, found in calls for d in found)
-    wider = wider or any(is_new for _, _, is_new in lonely)
+    # Of what the runtime is told, two documents do not say which is the tighter.
+    wider = wider or bool(runtime) or any(is_new for _, _, is_new in lonely)
     wider = wider or any(sentence.effect in (Effect.WIDENS, Effect.CHANGES) for sentence in told or ())
     return Answer.NO if (fail_on == "any" and not same) or (fail_on == "widen" and wider) else Answer.YES
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stockade.bundle.manifest import NAME, BundleError
 from stockade.bundle.read import read
 from stockade.cli.filters import KERNEL_POLICY
-from stockade.cli.output import Stop
+from stockade.cli.output import Answer, Stop
 from stockade.cli.policy import refuse
 from stockade.source.files import read_files
 
 if TYPE_CHECKING:
     from stockade.model.policy import Policy
+    from stockade.oci.differ import Different
     from stockade.prove.diff_words import Sentence
     from stockade.prove.policy_diff import PolicyDiff
     from stockade.seccomp.diff import Difference
@@ -26,11 +28,12 @@ if TYPE_CHECKING:
 class Side:
     """A kernel policy, what answers calls by (container type, architecture), and the source where there is one.
 
-    `texts` are the files of the source by name.
+    `specs` are the runtime-spec documents by container type, `texts` the files of the source by name.
     """
 
     kernel_policy: bytes
     judges: Mapping[tuple[str, str], Judge] = field(default_factory=dict)
+    specs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     policy: Policy | None = None
     texts: Mapping[str, str] = field(default_factory=dict)
 
@@ -57,12 +60,14 @@ def _bundle(path: Path) -> Side:
         listed = {entry.path for entry in bundle.manifest.entries}
         files = {(name, arch): f"containers/{name}/seccomp.{arch}.bpf" for name in bundle.types for arch in NATIVE}
         judges = {key: FilterJudge(bundle.bytes(file)) for key, file in files.items() if file in listed}
-        return Side(kernel_policy(bundle)[1], judges)
+        specs = {name: json.loads(bundle.bytes(f"containers/{name}/oci.json")) for name in bundle.types}
+        return Side(kernel_policy(bundle)[1], judges, specs)
     except BundleError as error:
         raise Stop(f"{path}: {error}") from error
 
 
 def _folder(path: Path, form: str) -> Side:
+    from stockade.oci.build import OciError, to_runtime_spec
     from stockade.prove.policy_sources import kernel_policy
     from stockade.seccomp.judge import PolicyJudge
     from stockade.source.diagnostics import PolicyError
@@ -76,7 +81,11 @@ def _folder(path: Path, form: str) -> Side:
     types = policy.containers.values()
     judges = {(c.name, arch): PolicyJudge(c.answered, (arch,)) for c in types for arch in c.architectures}
     texts = {file.name: file.data.decode("utf-8", "replace") for file in files}
-    return Side(kernel_policy(policy), judges, policy, texts)
+    try:
+        specs = {c.name: to_runtime_spec(c) for c in types}
+    except OciError as error:
+        raise Stop(f"{path}: {error}", Answer.NO) from error
+    return Side(kernel_policy(policy), judges, specs, policy, texts)
 
 
 def labels(old: Side, new: Side) -> PolicyDiff:
@@ -109,6 +118,14 @@ def calls(old: Side, new: Side) -> Iterator[tuple[str, str, list[Difference]]]:
     for key in sorted(old.judges.keys() & new.judges.keys()):
         if found := compare(old.judges[key], new.judges[key]):
             yield *key, found
+
+
+def told(old: Side, new: Side) -> list[tuple[str, Different]]:
+    """(container type, difference) for everything else that the runtime is told, of types that both sides have."""
+    from stockade.oci.differ import differences
+
+    both = sorted(old.specs.keys() & new.specs.keys())
+    return [(name, one) for name in both for one in differences(old.specs[name], new.specs[name])]
 
 
 def lonely(old: Side, new: Side) -> Iterator[tuple[str, str, bool]]:
