@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from stockade.prove.changes import Access
 
 
+MAX_TEXT = 1 << 20
+"""Bytes that rules or waivers of one's own may have."""
+
+
 @click.command()
 @click.option("--root", type=click.Path(path_type=Path), help="Another root: /proc/1/root, or an unpacked image.")
 @click.option("--facts", "recorded", type=click.Path(path_type=Path), help="Judge facts that --collect wrote.")
@@ -144,21 +148,20 @@ def _waivers(path: Path | None) -> tuple[Waiver, ...]:
         return ()
     import yaml
 
+    from stockade.audit.plain_yaml import read
     from stockade.audit.waivers import WaiverError, load
 
     try:
-        return load(yaml.safe_load(read_text(path)))
+        return load(read(read_text(path)))
     except (WaiverError, yaml.YAMLError) as error:
         raise Stop(f"{path}: {' '.join(str(error).split())}") from None
 
 
 def _recorded(path: Path) -> Facts:
-    from stockade.audit.facts.fact import FactsError, from_json
+    from stockade.audit.facts.fact import LIMIT, FactsError, from_json
 
     try:
-        return from_json(path.read_bytes())
-    except OSError as error:
-        raise Stop(f"{path}: {error.strerror}") from None
+        return from_json(_bytes(path, LIMIT))
     except FactsError as error:
         raise Stop(f"{path}: {error}") from None
 
@@ -230,8 +233,18 @@ def _access(one: Access) -> str:
 def read_text(path: Path) -> str:
     """A text file of the operator's, or the end of the command."""
     try:
-        return path.read_text()
-    except OSError as error:
-        raise Stop(f"{path}: {error.strerror}") from None
+        return _bytes(path, MAX_TEXT).decode()
     except UnicodeDecodeError:
         raise Stop(f"{path}: not UTF-8") from None
+
+
+def _bytes(path: Path, limit: int) -> bytes:
+    """What is in a file of the operator's, which may be a device without an end."""
+    try:
+        with path.open("rb") as file:
+            found = file.read(limit + 1)
+    except OSError as error:
+        raise Stop(f"{path}: {error.strerror}") from None
+    if len(found) > limit:
+        raise Stop(f"{path}: larger than {limit} bytes")
+    return found

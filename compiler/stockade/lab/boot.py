@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stockade.bundle.manifest import NAME
+from stockade.bundle.read import verify
+
 from . import image, report, tools, uml
 from .avc import ConsoleError, Denial, denials
 from .probes import DEFAULT, FIXTURES, Fixture, Probe, Verdict, encode
@@ -145,7 +148,12 @@ def boot(
 
 
 def host_policy(bundle: Path) -> tuple[bytes, str]:
-    """The kernel policy and the file contexts of `bundle`; `BootFailed` unless there is exactly one of each."""
+    """The kernel policy and the file contexts of `bundle`; `BootFailed` unless there is exactly one of each.
+
+    A folder with a manifest must be what the manifest says.
+    """
+    if (bundle / NAME).exists() and (faults := verify(bundle)):
+        raise BootFailed(f"{bundle}: {faults[0]}")
     host = bundle / "host"
     policies = sorted(path for path in host.glob("policy.*") if path.suffix[1:].isdecimal())
     if len(policies) != 1:

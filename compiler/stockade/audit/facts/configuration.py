@@ -11,6 +11,7 @@ from typing import Any, Final
 from stockade.audit.facts import parse
 from stockade.audit.facts.fact import Fact
 from stockade.audit.facts.host import Host
+from stockade.audit.plain_yaml import read
 
 MODPROBE: Final = ("/etc/modprobe.d", "/run/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d")
 JOURNALD: Final = ("/etc/systemd", "/run/systemd", "/usr/lib/systemd")
@@ -164,12 +165,15 @@ def kubernetes(content: bytes) -> dict[str, Any]:
 
     said = parse.text(content)
     if said.lstrip().startswith("{"):
-        found = json.loads(said)
+        try:
+            found = json.loads(said)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
     else:
         import yaml
 
         try:
-            found = yaml.load(said, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+            found = read(said)
         except yaml.YAMLError as error:
             raise ValueError(f"not YAML: {' '.join(str(error).split())[:120]}") from None
     if type(found) is not dict or type(found.get("kind")) is not str:

@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 from stockade.audit.facts.catalogue import KNOWN
+from stockade.audit.plain_yaml import read
 from stockade.audit.rules.rule import PROFILES, Rule, RuleError, rule
 
 SHIPPED: Final = "rules.json"
@@ -25,7 +26,7 @@ def read_yaml(text: str) -> list[Any]:
     import yaml
 
     try:
-        said = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        said = read(text)
     except yaml.YAMLError as error:
         raise RuleError(f"not YAML: {' '.join(str(error).split())}") from None
     if type(said) is not list:
