@@ -112,6 +112,10 @@ class Message:
         return bytes(out)
 
 
+_SHORT = 5
+"""Bytes that the number of a field or a length may take: other decoders read no further, and this one agrees."""
+
+
 def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
     value = shift = 0
     while at < end:
@@ -133,7 +137,10 @@ def _length(data: bytes, at: int, end: int) -> tuple[int, int]:
     if at < end and data[at] < 0x80:
         length, at = data[at], at + 1
     else:
+        began = at
         length, at = _varint(data, at, end)
+        if at - began > _SHORT:
+            raise WireError("a length is spelled longer than it can be")
     if length > end - at:
         raise WireError("cut off within a field")
     return at, at + length
@@ -163,7 +170,10 @@ def _decode_into(message: Message, made: Fields, data: bytes, at: int, end: int)
         if tag < 0x80:
             at += 1
         else:
+            began = at
             tag, at = _varint(data, at, end)
+            if at - began > _SHORT:
+                raise WireError(f"{message.name}: the number of a field is spelled longer than it can be")
         number, wire = tag >> 3, tag & 7
         field = fields.get(number)
         if field is None:
@@ -229,6 +239,8 @@ def _decode_pair(field: Field, pair: Message, made: Fields, data: bytes, start: 
     if field.key is None and field.name in made:  # said twice: the second is merged into the first
         inner["value"] = made[field.name]
     _decode_into(pair, inner, data, start, end)
+    if UNKNOWN in inner:
+        raise WireError(f"{pair.name}: the field {inner[UNKNOWN][0]} has no meaning there")
     value = inner["value"] if "value" in inner else _empty(field)
     if field.key is None:
         made[field.name] = value
