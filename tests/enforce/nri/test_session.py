@@ -250,6 +250,18 @@ def test_a_runtime_that_refuses_the_name_is_left(tmp_path: Path) -> None:
     os.close(wake), os.close(write)
 
 
+def test_an_answer_to_what_was_not_asked_ends_the_connection(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    wake, write = os.pipe()
+    with theirs:
+        answer = b"\0\0\0\0" + b"\0\0\0\1\2\0"
+        theirs.sendall((b"\0\0\0\2" + len(answer).to_bytes(4, "big") + answer) * 2)
+        theirs.shutdown(socket.SHUT_WR)
+        reason = Session(ours, Stub(), lambda *_, **__: None).serve("stockade", "90", wake)
+    assert reason == "an answer on stream 1, where nothing was asked"
+    os.close(wake), os.close(write)
+
+
 def test_it_ends_when_told_and_when_there_is_no_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connect, "FIRST", 0.01)
     serving = Serving(Stub(), tmp_path / "absent.sock", patience=60)
