@@ -105,7 +105,9 @@ def _root(host: Host, mounted: Fact) -> dict[str, Fact]:
     folder = f"/sys/dev/block/{top['device']}"
     sectors, readonly = parsed(host.read(f"{folder}/size"), number), parsed(host.read(f"{folder}/ro"), number)
     name = parsed(host.read(f"{folder}/dm/name"), line)
-    if sectors.known and readonly.known:
+    if not name.known and name.outcome != "absent":
+        device = name
+    elif sectors.known and readonly.known:
         device = Fact.of(
             {
                 "major": int(major),

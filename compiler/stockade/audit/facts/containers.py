@@ -10,7 +10,7 @@ from typing import Any, Final
 from stockade.audit.facts.fact import Fact, missing
 from stockade.audit.facts.host import Host, fault_of
 from stockade.audit.facts.mounts import mountinfo
-from stockade.audit.facts.parse import label, text
+from stockade.audit.facts.parse import label, line, parsed, text
 from stockade.audit.facts.processes import Gone, Process, control_group, unread
 from stockade.model.names import KERNEL_INTERFACES, KERNEL_SETTINGS
 
@@ -28,6 +28,8 @@ LIMITS: Final = (
 STATES: Final = ("/run/containerd/io.containerd.runtime.v2.task", "/run/host-containerd/io.containerd.runtime.v2.task")
 """Where containerd keeps the specification that it gave to the runtime: NAMESPACE/ID/config.json below these."""
 
+_OF_SEVERAL: Final = dict.fromkeys(("cpuset.cpus", "io.max"), lambda content: text(content) if content.strip() else "")
+"""Limits that may be empty, or of several lines; the others are one line each."""
 _MOUNTS: Final = 8 << 20
 _DEVICES: Final = re.compile(r"(?m)^\d+:(?:[^:\n]+,)?devices(?:,[^:\n]+)?:(.*)$")
 
@@ -48,7 +50,7 @@ def confinement(process: Process, name: str = "") -> dict[str, Any]:
         "pid": process.pid if not name else int(name.split("/")[1]),
         "name": said.get("Name", ""),
         "label": label(process.read(f"{name}attr/current")),
-        "next": process.read(f"{name}attr/exec").rstrip(b"\n\0").decode("utf-8", "backslashreplace"),
+        "next": label(asked) if (asked := process.read(f"{name}attr/exec")).strip(b"\n\0") else "",
         "seccomp": int(said["Seccomp"]),
         "filters": int(said.get("Seccomp_filters", "-1")),
         "no_new_privileges": int(said["NoNewPrivs"]),
@@ -168,9 +170,9 @@ def _mounts(process: Process, voice: str) -> Any:
 def _limits(host: Host, group: str) -> dict[str, Any]:
     limits: dict[str, Any] = {}
     for file in LIMITS:
-        said = host.read(f"/sys/fs/cgroup{group}/{file}", 4096)
+        said = parsed(host.read(f"/sys/fs/cgroup{group}/{file}", 4096), _OF_SEVERAL.get(file, line))
         if said.known:
-            limits[file] = said.value.decode("ascii", "backslashreplace").strip()
+            limits[file] = said.value.strip()
         elif said.outcome != "absent":
             limits[file] = said.member(file=file)
     return limits

@@ -52,7 +52,7 @@ def number(content: bytes) -> int:
 
 def setting(content: bytes) -> int | str | list[int]:
     """A sysctl: a number, several numbers, or text."""
-    if content in (b"", b"\n"):
+    if content == b"\n":  # what the kernel says where a text is empty; no byte at all it never says
         return ""
     said = text(content)
     words = said.split()
