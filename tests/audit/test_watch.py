@@ -12,12 +12,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from stockade.audit.facts.host import Host
 from stockade.audit.report.model import HostIdentity, Report, Result, Status
+from stockade.audit.waivers import Waiver, waived
 from stockade.audit.watch import Watch
 from stockade.cli import audit_watch
 from stockade.cli.main import main
@@ -145,6 +148,35 @@ def test_a_change_while_it_judges_is_not_missed(root: Path, opened: Callable[[],
     assert told == [(), ("SELinux",)]
 
 
+def test_a_waiver_that_ends_is_judged_again(
+    opened: Callable[[], Host], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The day is over a moment after the first verdict: what nobody answers for any more is a failure."""
+    monkeypatch.setattr(time, "time", lambda: LAST + time.monotonic() - began)
+    began = time.monotonic()
+    told: list[tuple[str, ...]] = []
+    tell = audit_watch.teller("text", False, None)
+    pin = Waiver("r", "ann", "known", date(2027, 1, 31), "node", "")
+
+    def judged(host: Host) -> Report:
+        now = int(time.time())
+        said = report(Status.FAIL)
+        return replace(said, results=waived(said.results, [pin], said.host, now)[0], judged=now)
+
+    def next_one(now: Report, last: Report | None, what: tuple[str, ...]) -> None:
+        tell(now, last, what)
+        told.append(what)
+        if last is not None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert audit_watch.watch(opened, judged, next_one, interval=0.05) == 1
+    assert told == [(), ("waivers",)]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2] == "00:00:00 UTC: waivers changed: 1 other verdicts"
+    assert "r: waived, now fail: m; the waiver of ann expired on 2027-01-31" in lines[-1]
+
+
+LAST = datetime(2027, 1, 31, 23, 59, 59, 700_000, UTC).timestamp()
 DRIVER = """
 import json, signal, subprocess, sys
 command = [sys.executable, "-m", "stockade.cli.main", "audit", "--watch", "--no-walk", "--format", "json"]

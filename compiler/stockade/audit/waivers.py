@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
 from stockade.audit.report.model import HostIdentity, Result, Status, Waived
@@ -56,6 +57,13 @@ def load(said: Any) -> tuple[Waiver, ...]:
             raise WaiverError(f"waiver {at}: expires: {error}") from None
         found.append(Waiver(texts["rule"], texts["owner"], texts["reason"], day, texts["scope"], texts["pinned"]))
     return tuple(found)
+
+
+def end(results: Sequence[Result]) -> float:
+    """When the first of the waivers that count among these no longer does, in seconds since 1970; inf for none."""
+    days = [date.fromisoformat(one.waiver.expires) for one in results if one.waiver]
+    after = (datetime.combine(day, time(), UTC) + timedelta(days=1) for day in days if day < date.max)
+    return min((moment.timestamp() for moment in after), default=math.inf)
 
 
 def waived(

@@ -1,10 +1,12 @@
-"""Waits until a host is another: until its mounts, or what SELinux enforces, have changed. Costs a wake-up a second."""
+"""Waits until a host is another: until its mounts or its SELinux change, or a waiver ends. Costs a wake-up a second."""
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import select
+import time
 from typing import Final
 
 from stockade.audit.facts.fact import Fact
@@ -58,16 +60,19 @@ class Watch:
         what = (("mounts", self._mounted), ("SELinux", self._status() != self._said))
         return tuple(name for name, is_so in what if is_so)
 
-    def wait(self, stop: int, interval: float) -> tuple[str, ...]:
+    def wait(self, stop: int, interval: float, until: float = math.inf) -> tuple[str, ...]:
         """Sleeps until something has changed, and says what; nothing once `stop`, a descriptor, can be read.
 
         `interval` is the seconds after which a change of SELinux is seen at the latest; one of mounts is seen at once.
+        At `until`, in seconds since 1970, the end of a waiver is such a change: `waivers`.
         """
         poll = select.poll()
         poll.register(stop, select.POLLIN)
         if self._mounts >= 0:
             poll.register(self._mounts, select.POLLPRI)
         while not (found := self.changed()):
+            if time.time() >= until:
+                return ("waivers",)
             for descriptor, _ in poll.poll(interval * 1000):
                 if descriptor == stop:
                     return ()

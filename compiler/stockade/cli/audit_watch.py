@@ -1,4 +1,4 @@
-"""`stockade audit --watch`: judges a host again whenever its mounts or its SELinux have changed, until told to stop."""
+"""`stockade audit --watch`: judges a host again when its mounts, SELinux or waivers change, until told to stop."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ def watch(
     Ends at a signal to stop (TERM, INT, HUP), with the exit code of the last report; by Stop where there is nothing to
     watch, or the host can no longer be read.
     """
+    from stockade.audit.waivers import end
     from stockade.audit.watch import Watch, rest
 
     last: Report | None = None
@@ -55,13 +56,13 @@ def watch(
                 took = time.monotonic() - began
                 tell(report, last, what)
                 last = report
-                what = seen.wait(stop, interval)
+                what = seen.wait(stop, interval, end(report.results))
                 if not what:
                     return report.answer
                 again = began + took + max(interval, (_SHARE - 1) * took)
                 if not rest(stop, max(_SETTLE, again - time.monotonic())):
                     return report.answer
-                what = seen.changed()
+                what = (*seen.changed(), *(one for one in what if one == "waivers"))
 
 
 @contextmanager
