@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner
 from stockade.bundle import memory
 from stockade.bundle.read import read, verify
-from stockade.cli import _rebuild
 from stockade.cli.build import command
 from stockade.cli.policy import compiler_digest
+from stockade.prove import rebuild
 from stockade.source.files import digest, digests, read_files
 
 POLICY = Path(__file__).parents[2] / "policy"
@@ -67,10 +67,10 @@ def edit(place: Path, name: str, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
-def again(place: Path) -> _rebuild.Rebuilt | None:
+def again(place: Path) -> rebuild.Rebuilt | None:
     """What `stockade build` tries first."""
     files, bundle = read_files(place / "policy"), read(place / "bundle")
-    return _rebuild.rebuild(files, bundle, place / "bundle", digest(files), compiler_digest())
+    return rebuild.rebuild(files, bundle, place / "bundle", digest(files), compiler_digest())
 
 
 # File, old text, new text, and the types that are built again.
@@ -78,6 +78,8 @@ CHANGES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "a limit": ("containers/like-2", "pids.max: 7", "pids.max: 8", ("like-2",)),
     "a call": ("containers/plain", "why", "syscalls: {deny: [{call: fork, why: w}]}\nwhy", ("plain",)),
     "one architecture": ("containers/plain", "why", "architectures: [x86_64]\nwhy", ("plain",)),
+    "a capability that its domain has": ("containers/plain", "[KILL]", "[CHOWN, KILL]", ("plain",)),
+    "a capability that others of its domain have": ("containers/other", "[CHOWN]", "[]", ("other",)),
     "what many extend": (
         "containers/ordinary", "pids.max: 2048", "pids.max: 2047",
         ("batch", "database", "like-0", "like-1", "like-2", "like-3", "ordinary", "other", "plain", "web"),
@@ -120,7 +122,7 @@ WHOLE: dict[str, Callable[[Path], object]] = {
     "a rule": lambda p: edit(p, "host/rules", "why:", "why: now"),
     "a promise": lambda p: edit(p, "promises/containers", "why:", "why: now"),
     "a capability": lambda p: edit(p, "containers/like-2", "[CHOWN]", "[CHOWN, KILL]"),
-    "the last who has it": lambda p: edit(p, "containers/plain", "[KILL]", "[]"),
+    "the last who has it": lambda p: edit(p, "containers/ordinary", "FSETID, ", ""),
     "a drop": lambda p: edit(p, "containers/like-2", "may: mount", "may: patch"),
     "a drop on another line": lambda p: edit(p, "containers/like-2", "selinux:", "\nselinux:"),
     "why": lambda p: edit(p, "containers/like-2", "why: w", "why: v"),
@@ -177,7 +179,9 @@ POISON: dict[str, Callable[[Path], object]] = {
     "in a folder that all may write": lambda p: (p / "cache/stockade/builds").chmod(0o777),
     "gone": lambda p: shutil.rmtree(p / "cache"),
     "of other files": lambda p: forged(p, lambda m: replace(m, files={**m.files, "containers/like-2.yaml": "0" * 64})),
-    "with too small a core": lambda p: forged(p, lambda m: replace(m, core=frozenset({"ordinary"}))),
+    "with too few kinds, and nothing named": lambda p: forged(
+        p, lambda m: replace(m, named=frozenset(), kinds={known.domain: "like0_t" for known in m.types.values()})
+    ),
     "with other labels": lambda p: forged(
         p, lambda m: replace(m, types={**m.types, "like-2": replace(m.types["like-2"], labels="0" * 64)})
     ),
@@ -222,19 +226,19 @@ def test_a_bundle_that_is_not_what_was_built(place: Path, change: str) -> None:
 def test_another_compiler(place: Path) -> None:
     edit(place, "containers/like-2", "pids.max: 7", "pids.max: 8")
     files, bundle = read_files(place / "policy"), read(place / "bundle")
-    assert _rebuild.rebuild(files, bundle, place / "bundle", digest(files), "0" * 64) is None
+    assert rebuild.rebuild(files, bundle, place / "bundle", digest(files), "0" * 64) is None
 
 
 def test_what_is_compiled_again_is_proven_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edit(place, "containers/like-2", "pids.max: 7", "pids.max: 8")
-    before, real = tree(place / "bundle"), _rebuild.compile_layers
+    before, real = tree(place / "bundle"), rebuild.compile_layers
 
     def broken(*arguments: object) -> object:
         layers = real(*arguments)  # type: ignore[arg-type]
         filters = {key: value[:-8] + b"\x06\0\0\0\0\0\xff\x7f" for key, value in layers.filters.items()}
         return replace(layers, filters=filters)
 
-    monkeypatch.setattr(_rebuild, "compile_layers", broken)
+    monkeypatch.setattr(rebuild, "compile_layers", broken)
     assert again(place) is None
     assert tree(place / "bundle") == before
 

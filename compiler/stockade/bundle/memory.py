@@ -13,10 +13,10 @@ import json
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-SCHEMA = "stockade-memory/1"
+SCHEMA = "stockade-memory/2"
 _KEPT = 16
 _LIMIT = 64 << 20
 
@@ -25,13 +25,20 @@ _LIMIT = 64 << 20
 class TypeMemory:
     """A container type: the file and the type that it comes from, what SELinux knows of it, and its line in a report.
 
-    `labels` is a digest. `extends` is empty where it extends no other.
+    `extends` is empty where it extends no other. `declares` says whether `domain` is its own. `labels` is a digest,
+    `layers` its capabilities and address families.
     """
 
     file: str
     extends: str
+    domain: str
+    declares: bool
     labels: str
+    layers: tuple[str, ...]
     line: tuple[str, ...]
+
+
+_FIELDS = fields(TypeMemory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +46,14 @@ class Memory:
     """What a build knew.
 
     `files` are the digests of the source's files by name. `plain` are those that declare container types and nothing
-    else, `core` the container types that stand for all others in what SELinux knows of them. `promises` counts them.
+    else. `named` are the container types that other files speak of. `kinds` has the first of its kind for each domain
+    that is like two others or more. `promises` counts them.
     """
 
     files: Mapping[str, str]
     plain: frozenset[str]
-    core: frozenset[str]
+    named: frozenset[str]
+    kinds: Mapping[str, str]
     types: Mapping[str, TypeMemory]
     promises: int
 
@@ -55,8 +64,9 @@ def remember(manifest: str, memory: Memory) -> None:
         "schema": SCHEMA,
         "files": dict(memory.files),
         "plain": sorted(memory.plain),
-        "core": sorted(memory.core),
-        "types": {n: [known.file, known.extends, known.labels, known.line] for n, known in memory.types.items()},
+        "named": sorted(memory.named),
+        "kinds": dict(memory.kinds),
+        "types": {n: [getattr(known, field.name) for field in _FIELDS] for n, known in memory.types.items()},
         "promises": memory.promises,
     }
     data = json.dumps(body, sort_keys=True).encode()
@@ -95,10 +105,11 @@ def recall(manifest: str) -> Memory | None:
         return Memory(
             dict(body["files"]),
             frozenset(body["plain"]),
-            frozenset(body["core"]),
+            frozenset(body["named"]),
+            dict(body["kinds"]),
             {
-                name: TypeMemory(file, extends, labels, tuple(line))
-                for name, (file, extends, labels, line) in body["types"].items()
+                name: TypeMemory(file, extends, domain, declares, labels, tuple(layers), tuple(line))
+                for name, (file, extends, domain, declares, labels, layers, line) in body["types"].items()
             },
             body["promises"],
         )

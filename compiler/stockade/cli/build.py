@@ -85,7 +85,7 @@ def command(
         return Answer.YES
     plain = not options(types, policy_version, target)
     if plain and standing is not None:
-        from stockade.cli._rebuild import rebuild
+        from stockade.prove.rebuild import rebuild
 
         if again := rebuild(files, standing, output, source, compiler):
             _report(again.manifest, output, again.lines, again.promises, form)
@@ -113,7 +113,8 @@ def command(
         )
     except BundleError as error:
         raise Stop(str(error)) from error
-    from stockade.cli._rebuild import lines, memorise
+    from stockade.bundle.lines import lines
+    from stockade.prove.rebuild import memorise
 
     said = lines(proven.policy.containers.values(), proven.compiled.filters)
     if plain:
