@@ -36,6 +36,8 @@ class Shell:
             return f"{self.status}\n"
         if program != "stockade":
             return ""
+        if words[:2] == ["init", "policy"]:
+            shutil.rmtree(self.policy)  # the page makes its own
         said = io.StringIO()
         with redirect_stdout(said), redirect_stderr(said):
             self.status = main(words)

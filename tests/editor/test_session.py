@@ -243,3 +243,21 @@ def test_nonsense_gets_faults_and_no_end_of_the_server(session: Run) -> None:
         assert await s.until(WEB, bool)
 
     session(talk)
+
+
+def test_formatting_is_what_fmt_writes_and_faults_stay_as_they_are(session: Run) -> None:
+    async def talk(s: Session) -> None:
+        shipped = s.text("containers/web.yaml")
+        untidy = shipped.replace("why: ", "why:   ", 1)
+        assert untidy != shipped
+        s.open("containers/web.yaml", untidy)
+        options = lsp.FormattingOptions(tab_size=2, insert_spaces=True)
+        asked = lsp.DocumentFormattingParams(lsp.TextDocumentIdentifier(s.uri("containers/web.yaml")), options)
+        (edit,) = await s.client.text_document_formatting_async(asked) or []
+        assert edit.new_text == shipped
+        assert (edit.range.start, edit.range.end.line > shipped.count("\n")) == (lsp.Position(0, 0), True)
+        for text in (shipped, "container: [\n"):
+            s.change("containers/web.yaml", text)
+            assert not await s.client.text_document_formatting_async(asked)
+
+    session(talk)

@@ -13,6 +13,8 @@ from stockade.editor.names import Index, Kind, Name, fitting
 from stockade.model.finding import Finding
 from stockade.model.policy import Policy
 from stockade.model.position import Position
+from stockade.source.diagnostics import PolicyError
+from stockade.source.layout import LayoutError, laid_out
 
 _TOKEN = re.compile(r"\"[^\"]*\"|'[^']*'|[^\s,\[\]{}#]+")
 _MEANT = re.compile(r"did you mean `([^`]+)`\?")
@@ -147,3 +149,11 @@ def by_file(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
     for finding in findings:
         found.setdefault(finding.at.file, []).append(finding)
     return found
+
+
+def formatted(file: str, text: str) -> str | None:
+    """A file as `stockade fmt` writes it; None where it has faults, and so stays as it is."""
+    try:
+        return laid_out(file, text.encode("utf-8")).decode("utf-8")
+    except (PolicyError, LayoutError):
+        return None

@@ -190,6 +190,17 @@ def make() -> Server:
                 listed.append(lsp.DocumentSymbol(name.text, lsp.SymbolKind.Object, where, where, f"{name.kind}"))
         return listed
 
+    @server.feature(lsp.TEXT_DOCUMENT_FORMATTING)
+    def _formatted(params: lsp.DocumentFormattingParams) -> list[lsp.TextEdit]:
+        if (found := server.place(params.text_document.uri)) is None:
+            return []
+        document = server.workspace.get_text_document(params.text_document.uri)
+        text = answers.formatted(found[1], document.source)
+        if text is None or text == document.source:
+            return []
+        end = lsp.Position(document.source.count("\n") + 1, 0)
+        return [lsp.TextEdit(lsp.Range(lsp.Position(0, 0), end), text)]
+
     @server.feature(
         lsp.TEXT_DOCUMENT_CODE_ACTION, lsp.CodeActionOptions(code_action_kinds=[lsp.CodeActionKind.QuickFix])
     )

@@ -38,8 +38,12 @@ SEEN: Mapping[str, str] = {
 def draft_of_inspect(document: Any) -> Draft:
     """The draft of the one container that was inspected. ImportFault where there is none, or more than one."""
     entries = document if isinstance(document, list) else [document]
-    if len(entries) != 1 or not isinstance(entries[0], dict):
+    if len(entries) != 1:
         raise ImportFault(f"$: expected one container, got {len(entries)}; inspect one at a time")
+    if not isinstance(entries[0], dict):
+        raise ImportFault(f"$: expected a container, got {entries[0]!r}"[:300])
+    if "RootFS" in entries[0] and "HostConfig" not in entries[0]:
+        raise ImportFault("$: this is an image, which says nothing of what may be done: inspect a container of it")
     entry, path = entries[0], "$[0]" if isinstance(document, list) else "$"
     if isinstance(entry.get("info"), dict):
         return _crictl(entry, path)
