@@ -186,7 +186,7 @@ Change = Callable[[Any], object]
         (lambda d: d.clear(), "expected one container, got 0"),
         (lambda d: d[0].pop("HostConfig"), "no container"),
         (lambda d: d.__setitem__(0, "nginx"), "expected a container, got 'nginx'"),
-        (lambda d: d.__setitem__(0, {"Id": "sha256:1", "RootFS": {"Type": "layers"}, "Config": {}}), "this is an image"),
+        (lambda d: d.__setitem__(0, {"RootFS": {"Type": "layers"}, "Config": {}}), "this is an image"),
         (lambda d: d[0]["HostConfig"].update(CapAdd=["SYS_MAGIC"]), "CapAdd: unknown capability 'SYS_MAGIC'"),
         (lambda d: d[0]["HostConfig"].update(CapDrop="ALL"), "CapDrop: expected list, got 'ALL'"),
         (lambda d: d[0]["HostConfig"].update(Privileged="yes"), "Privileged: expected bool"),
