@@ -15,6 +15,7 @@ import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from stockade.bundle.manifest import NAME, SCHEMA, BundleError, Entry, Manifest
@@ -85,8 +86,7 @@ def write(
         with _place(target.with_name(NEW.format(target.name))) as new:
             _recover(target)
             _refuse_foreign(target, standing)
-            for entry in same:
-                _keep(target, new, entry)
+            _keep(target, new, same)
             for file in files:
                 _file(new, file.path, file.content)
             _file(new, NAME, manifest.to_json())
@@ -220,15 +220,28 @@ def _file(root: Path, path: str, content: bytes) -> None:
         os.close(descriptor)
 
 
-def _keep(standing: Path, new: Path, entry: Entry) -> None:
-    """Gives a file of the standing bundle a second name in the new one, and looks at what it is under that name."""
-    source, place = f"{standing}/{entry.path}", f"{new}/{entry.path}"
+def _keep(standing: Path, new: Path, entries: Iterable[Entry]) -> None:
+    """Gives files of the standing bundle a second name in the new one, and looks at what they are under that name."""
+    for folder, files in groupby(entries, lambda entry: entry.path.rpartition("/")[0]):
+        (new / folder).mkdir(parents=True, exist_ok=True)
+        with _opened(standing / folder) as old, _opened(new / folder) as place:
+            for entry in files:
+                name = entry.path.rpartition("/")[2]
+                os.link(name, name, src_dir_fd=old, dst_dir_fd=place, follow_symlinks=False)
+                _look(entry, os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=place))
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.link(source, place, follow_symlinks=False)
-    except FileNotFoundError:
-        Path(place).parent.mkdir(parents=True, exist_ok=True)
-        os.link(source, place, follow_symlinks=False)
-    descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _look(entry: Entry, descriptor: int) -> None:
+    """BundleError unless the file that was opened is what the manifest says, as a build leaves it; closes it."""
     try:
         found = os.fstat(descriptor)
         if (

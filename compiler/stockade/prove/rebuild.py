@@ -13,7 +13,6 @@ are alike, and types enough that each domain has all the capabilities and socket
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from stockade.bundle.write import write
 from stockade.model.alike import Kinds
 from stockade.model.policy import Policy
 from stockade.oci.build import OciError
+from stockade.prove.bundled import kernel_policy
 from stockade.prove.kept import action_promises
 from stockade.prove.matrix import policy_matrix, with_rows
 from stockade.prove.policy import layer_faults, source_findings
@@ -36,8 +36,6 @@ from stockade.selinux.libsepol import Decisions, SepolError
 from stockade.source.diagnostics import PolicyError
 from stockade.source.files import SourceFile, digest, digests
 from stockade.source.load import build
-
-_KERNEL_POLICY = re.compile(r"host/policy\.[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +69,7 @@ def rebuild(files: list[SourceFile], bundle: Bundle, output: Path, source: str, 
         alone = replace(policy, containers={name: policy.containers[name] for name in sorted(reached)})
         types = alone.containers.values()
         layers = compile_layers(policy, types)
-        kernel_policy = next(e.path for e in bundle.manifest.entries if _KERNEL_POLICY.fullmatch(e.path))
-        with Decisions(bundle.bytes(kernel_policy)) as oracle:
+        with Decisions(kernel_policy(bundle)[1]) as oracle:
             matrix = policy_matrix(alone, oracle, Kinds())
         if [*action_promises(alone, matrix), *layer_faults(policy, types, layers)]:
             return None
