@@ -121,3 +121,62 @@ def test_in_a_container_it_reads_the_host(pyz: Path, tmp_path: Path) -> None:
     assert host["host.release"]["value"]["ID"] != "auditor" == container["host.release"]["value"]["ID"]
     assert host["mounts"]["value"][0]["point"] == "/"
     assert str(root) not in {one["point"] for one in host["mounts"]["value"]}
+
+
+BUNDLE = """
+set -e
+mount --make-rprivate /
+umount --recursive --lazy /proc
+mount -t proc proc /proc
+cd "$1"
+"$2" -I -S rootfs/stockade.pyz audit --collect --no-walk -o "$1"/out/host.json
+exec runc --root "$1"/state run "$3"
+"""
+
+
+@pytest.mark.parametrize("devices", [True, False])
+def test_a_host_container_of_runc_reads_what_the_host_does(pyz: Path, tmp_path: Path, devices: bool) -> None:
+    """Facts from within a container with the host's PID namespace are those from the host, but for what passes by. One
+    that may use no device cannot ask for the table of the root's, and says so."""
+    for folder in ("usr", "etc", "proc", "tmp", "out", "dev", "sys"):
+        (tmp_path / "rootfs" / folder).mkdir(parents=True)
+    for link in ("bin", "lib", "lib64"):
+        (tmp_path / "rootfs" / link).symlink_to(f"usr/{link}")
+    (tmp_path / "rootfs/etc/os-release").write_text("ID=auditor\n")
+    (tmp_path / "rootfs/stockade.pyz").write_bytes(pyz.read_bytes())
+    (tmp_path / "out").mkdir()
+    collect = ["audit", "--collect", "--no-walk", "--root", "/proc/1/root", "-o", "/out/container.json"]
+    held = [f"CAP_{name}" for name in ("SYS_ADMIN", "SYS_PTRACE", "DAC_READ_SEARCH", "DAC_OVERRIDE", "NET_ADMIN")]
+    shared = [("/proc", ["rbind"], "/proc"), ("/usr", ["rbind", "ro"], "/usr"), ("/out", ["bind"], f"{tmp_path}/out")]
+    spec = {
+        "ociVersion": "1.0.2",
+        "root": {"path": "rootfs", "readonly": True},
+        "process": {
+            "args": ["/usr/bin/python3", *PYTHON[1:], "/stockade.pyz", *collect],
+            "cwd": "/",
+            "user": {"uid": 0, "gid": 0},
+            "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), held),
+        },
+        "mounts": [{"destination": to, "type": "bind", "source": of, "options": how} for to, how, of in shared],
+        "linux": {
+            "namespaces": [{"type": "mount"}, {"type": "ipc"}, {"type": "uts"}],
+            "resources": {"devices": [{"allow": devices, "access": "rwm"}]},
+        },
+    }
+    (tmp_path / "config.json").write_text(json.dumps(spec))
+    words = ["unshare", "--mount", "--pid", "--fork", "sh", "-c", BUNDLE, "sh"]
+    name = f"stockade-{os.getpid()}-{devices}"
+    done = subprocess.run(
+        [*words, str(tmp_path), "/usr/bin/python3", name], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    host, inside = (
+        json.loads((tmp_path / "out" / f"{one}.json").read_bytes())["facts"] for one in ("host", "container")
+    )
+    # Who reads has fewer capabilities there; processes come and go.
+    passing = {"ground.auditor", "processes"}
+    other = {fact for fact in host if host[fact] != inside[fact]} - passing
+    assert set(host) == set(inside) and len(host) > 80
+    assert all("value" in inside[fact] for fact in (*passing, "mounts", "containers", "kernel.release"))
+    assert other == (set() if devices else {"root.table"})
+    assert inside["root.table"]["outcome"] in (("malformed", "absent", "unreadable") if devices else ("unreadable",))
