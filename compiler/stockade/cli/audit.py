@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stockade.cli.audit_output import FORMATS, show, write
-from stockade.cli.output import Answer, Stop
+from stockade.cli.output import PLACE, Answer, Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,18 +29,18 @@ MAX_TEXT = 1 << 20
 
 
 @click.command()
-@click.option("--root", type=click.Path(path_type=Path), help="Another root: /proc/1/root, or an unpacked image.")
-@click.option("--facts", "recorded", type=click.Path(path_type=Path), help="Judge facts that --collect wrote.")
+@click.option("--root", type=PLACE, help="Another root: /proc/1/root, or an unpacked image.")
+@click.option("--facts", "recorded", type=PLACE, help="Judge facts that --collect wrote.")
 @click.option("--collect", is_flag=True, help="Only read the facts and write them, to be judged elsewhere.")
 @click.option("--profile", default="fortified", show_default=True, help="Which rules; `all` for every one.")
 @click.option("--rule", "only", multiple=True, help="Judge this rule alone; may be repeated.")
-@click.option("--rules", "own", multiple=True, type=click.Path(path_type=Path), help="Rules of your own, in YAML.")
-@click.option("--bundle", type=click.Path(path_type=Path), help="What the host should have: compare with this bundle.")
+@click.option("--rules", "own", multiple=True, type=PLACE, help="Rules of your own, in YAML.")
+@click.option("--bundle", type=PLACE, help="What the host should have: compare with this bundle.")
 @click.option("--root-hash", help="The root hash of the release that the host should run.")
-@click.option("--waivers", type=click.Path(path_type=Path), help="Failures that somebody answers for, in YAML.")
+@click.option("--waivers", type=PLACE, help="Failures that somebody answers for, in YAML.")
 @click.option("--no-walk", is_flag=True, help="Do not look at every file of the root; rules on files are then errors.")
 @click.option("--filters", is_flag=True, help="Ask for containers' seccomp filters; each stops for a moment (ptrace).")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write here instead of to standard output.")
+@click.option("-o", "--output", type=PLACE, help="Write here instead of to standard output.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="How to report.")
 @click.option("--watch", is_flag=True, help="Judge again when mounts or SELinux change, until told to stop.")
 @click.option("--verbose", is_flag=True, help="Tell of rules that hold, too.")

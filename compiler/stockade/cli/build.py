@@ -11,7 +11,7 @@ import click
 
 from stockade.bundle.manifest import BundleError, Manifest
 from stockade.bundle.read import Bundle, read, verify
-from stockade.cli.output import Answer, Stop, format_option, json_document, message, table, text
+from stockade.cli.output import PLACE, Answer, Stop, format_option, json_document, message, table, text
 from stockade.cli.policy import (
     Proven,
     compiler_digest,
@@ -28,10 +28,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("policy", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default=Path("build"), show_default=True, help="Where."
-)
+@click.argument("policy", required=False, type=PLACE)
+@click.option("-o", "--output", type=PLACE, default=Path("build"), show_default=True, help="Where.")
 @click.option(
     "--type", "types", multiple=True, help="Only this container type's files, beside the host's (repeatable)."
 )

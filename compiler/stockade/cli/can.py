@@ -9,7 +9,7 @@ import click
 
 from stockade.bundle.manifest import NAME, BundleError
 from stockade.bundle.read import read
-from stockade.cli.output import Answer, Stop, format_option, json_document, table, text
+from stockade.cli.output import PLACE, Answer, Stop, format_option, json_document, table, text
 from stockade.cli.policy import find_policy, refuse
 from stockade.source.files import read_files
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("who")
 @click.argument("action")
-@click.argument("policy", required=False, type=click.Path(path_type=Path))
+@click.argument("policy", required=False, type=PLACE)
 @click.option("--level", default="s0", show_default=True, help="Level and categories of the object, as in s0:c3,c4.")
 @format_option
 def command(who: str, action: str, policy: Path | None, level: str, form: str) -> int:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from stockade.cli.output import Answer, format_option, json_document, text
+from stockade.cli.output import PLACE, Answer, format_option, json_document, text
 from stockade.cli.policy import complain_option, find_policy, policy_version_option, prove, uncollected
 from stockade.source.files import read_files
 
 
 @click.command()
-@click.argument("policy", required=False, type=click.Path(path_type=Path))
+@click.argument("policy", required=False, type=PLACE)
 @click.option("--jobs", type=click.IntRange(1, 64), default=os.cpu_count() or 1, help="How many programs run at once.")
 @click.option("--mutate", is_flag=True, help="Widen every rule there could be, and say which widenings are refused.")
 @click.option("--exact", is_flag=True, help="With --mutate: have libsepol refuse every widening, not a sample.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stockade.cli import diff_audit, filters, policy_sides
-from stockade.cli.output import Answer, Stop, json_document, message, table, text
+from stockade.cli.output import PLACE, Answer, Stop, json_document, message, table, text
 
 if TYPE_CHECKING:
     from stockade.seccomp.diff import Difference
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("old", type=click.Path(path_type=Path))
-@click.argument("new", type=click.Path(path_type=Path))
+@click.argument("old", type=PLACE)
+@click.argument("new", type=PLACE)
 @click.option("--fail-on", type=click.Choice(["widen", "any"]), help="End with 1 where there is such a difference.")
 @filters.profile_options
 @click.option(

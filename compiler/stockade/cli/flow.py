@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from stockade.cli import _paths
-from stockade.cli.output import Answer, format_option, json_document, text
+from stockade.cli.output import PLACE, Answer, format_option, json_document, text
 
 
 @click.command()
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
-@click.argument("policy", required=False, type=click.Path(path_type=Path))
+@click.argument("policy", required=False, type=PLACE)
 @click.option("--level", "levels", multiple=True, help="Range of processes and objects on the way; repeatable.")
 @click.option("--without", multiple=True, help="A subject or set that is trusted to pass nothing on.")
 @format_option

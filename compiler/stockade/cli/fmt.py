@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from stockade.cli.output import Answer, Stop, message, text
+from stockade.cli.output import PLACE, Answer, Stop, message, text
 from stockade.cli.policy import find_policy
 from stockade.source.files import SourceFile, read_files
 
 
 @click.command()
-@click.argument("places", metavar="[POLICY|FILE]...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("places", metavar="[POLICY|FILE]...", nargs=-1, type=PLACE)
 @click.option("--check", is_flag=True, help="Change nothing; end with 1 where a file would change.")
 @click.option("--diff", is_flag=True, help="Change nothing; show what would change. With --check, both.")
 def command(places: tuple[Path, ...], check: bool, diff: bool) -> int:

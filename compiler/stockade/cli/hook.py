@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from stockade.cli.output import Answer, Stop, format_option, json_document, message, text
+from stockade.cli.output import PLACE, Answer, Stop, format_option, json_document, message, text
 
 
 @click.group("hook", short_help="Give every container its type's confinement when it starts.")
@@ -22,26 +22,24 @@ def command() -> None:
 
 
 @command.command("install")
-@click.option("--bundle", type=click.Path(path_type=Path), required=True, help="The bundle to enforce.")
-@click.option("--prefix", type=click.Path(path_type=Path), required=True, help="Where to install: bin, lib, share.")
-@click.option("--runtime", type=click.Path(path_type=Path), help="The runtime to start: runc on PATH when not said.")
-@click.option("--python", "interpreter", type=click.Path(path_type=Path), help="The interpreter of the wrapper.")
+@click.option("--bundle", type=PLACE, required=True, help="The bundle to enforce.")
+@click.option("--prefix", type=PLACE, required=True, help="Where to install: bin, lib, share.")
+@click.option("--runtime", type=PLACE, help="The runtime to start: runc on PATH when not said.")
+@click.option("--python", "interpreter", type=PLACE, help="The interpreter of the wrapper.")
 @click.option(
     "--without", type=click.Choice(["selinux"]), multiple=True, help="Do without this layer, on a host that lacks it."
 )
 @click.option(
     "--log",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     default=Path("/var/log/stockade"),
     show_default=True,
     help="Folder of decisions.",
 )
 @click.option("--journal", is_flag=True, help="Send decisions to systemd's journal as well.")
-@click.option(
-    "--select", type=click.Path(path_type=Path), help="Also a launcher that chooses the type by the rules in this file."
-)
+@click.option("--select", type=PLACE, help="Also a launcher that chooses the type by the rules in this file.")
 @click.option("--systemd-cgroup", is_flag=True, help="The kubelet's `cgroupDriver` is systemd.")
-@click.option("--root", type=click.Path(path_type=Path), help="Write below this folder, for a host that has it as `/`.")
+@click.option("--root", type=PLACE, help="Write below this folder, for a host that has it as `/`.")
 @click.option("--dry-run", is_flag=True, help="Launchers that change and refuse nothing, and record what they would.")
 @format_option
 def install_(
@@ -69,14 +67,14 @@ def install_(
     from stockade.enforce.refusal import Refused
 
     plan = Installation(
-        bundle=str(bundle if root else bundle.resolve()),
+        bundle=str(bundle) if root else os.path.realpath(bundle),
         prefix=str(prefix if root else prefix.absolute()),
         runtime=str(runtime or _runtime(root)),
         python=str(interpreter or Path(getattr(sys, "_base_executable", sys.executable)).resolve()),
         log=str(log),
         without=without,
         dry_run=dry_run,
-        root=str(root.resolve()) if root else "",
+        root=os.path.realpath(root) if root else "",
         select=str(select) if select else "",
         systemd_cgroup=systemd_cgroup,
         journal=JOURNAL if journal else "",
@@ -109,7 +107,7 @@ def _runtime(root: Path | None) -> Path:
 @command.command("verify")
 @click.option(
     "--bundle",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     default=Path("/etc/stockade/bundle"),
     show_default=True,
     help="The bundle that containers are held to.",

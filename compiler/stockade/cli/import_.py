@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from stockade.cli import filters
-from stockade.cli.output import Answer, Stop, message
+from stockade.cli.output import FILE, PLACE, STREAM, Answer, Stop, message
 from stockade.cli.policy import find_policy
 
 if TYPE_CHECKING:
@@ -32,13 +32,11 @@ def command() -> None:
 
 
 @command.command("seccomp")
-@click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("source", metavar="FILE", type=PLACE)
 @click.option("--name", help="The container type's name.  [default: after the file]")
-@click.option(
-    "--policy", type=click.Path(path_type=Path), help="The policy whose groups of calls to use.  [default: the shipped]"
-)
+@click.option("--policy", type=PLACE, help="The policy whose groups of calls to use.  [default: the shipped]")
 @filters.profile_options
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write there instead.")
+@click.option("-o", "--output", type=FILE, help="Write there instead.")
 def seccomp(
     source: Path,
     name: str | None,
@@ -87,17 +85,15 @@ def seccomp(
 
 def _type_options(command: Decorated) -> Decorated:
     """Give a command what `inspect` and `oci` share."""
-    place = click.Path(path_type=Path)
+    place = PLACE
     for option in reversed(
         (
-            click.argument("source", metavar="FILE", type=click.Path(path_type=Path, allow_dash=True)),
+            click.argument("source", metavar="FILE", type=STREAM),
             click.option("--name", help="The container type's name.  [default: the container's]"),
             click.option("--extends", "parent", help="The type to narrow.  [default: the policy's default type]"),
             click.option("--seccomp", "filter_", type=place, help="The container's seccomp profile, as OCI JSON."),
             click.option("--policy", type=place, help="The policy that the type is for.  [default: as build's]"),
-            click.option(
-                "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write there instead."
-            ),
+            click.option("-o", "--output", type=FILE, help="Write there instead."),
         )
     ):
         command = option(command)

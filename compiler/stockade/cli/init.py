@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stockade.cli.output import Answer, Stop, text
+from stockade.cli.output import PLACE, Answer, Stop, text
 from stockade.cli.policy import prove, shipped
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
 
 
 @click.command()
-@click.argument("folder", metavar="[DIR]", default="policy", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="[DIR]", default="policy", type=PLACE)
 @click.option("--name", help="The policy's name.  [default: after the folder that DIR is in]")
 @click.option("--type", "container", help="A first container type of your own, by its name.")
 @click.option("--why", help="What containers of this type do, in a sentence.")

@@ -9,7 +9,7 @@ import click
 
 from stockade.cli.lab_image import built, failures
 from stockade.cli.lab_prove import prove
-from stockade.cli.output import Answer, Stop, format_option, json_document, table, text
+from stockade.cli.output import PLACE, Answer, Stop, format_option, json_document, table, text
 
 
 @click.group()
@@ -27,9 +27,9 @@ command.add_command(prove)
 
 
 @command.command()
-@click.argument("bundle", required=False, type=click.Path(path_type=Path), default=Path("build"))
+@click.argument("bundle", required=False, type=PLACE, default=Path("build"))
 @click.option("--timeout", type=click.FloatRange(1, 3600), default=60, show_default=True, help="Seconds to give it.")
-@click.option("--keep", type=click.Path(path_type=Path), help="Leave images, console and report in this folder.")
+@click.option("--keep", type=PLACE, help="Leave images, console and report in this folder.")
 @format_option
 def boot(bundle: Path, timeout: float, keep: Path | None, form: str) -> int:
     """Boot a guest kernel that loads and enforces BUNDLE's policy, and try what containers must and must not do.
@@ -78,7 +78,7 @@ def boot(bundle: Path, timeout: float, keep: Path | None, form: str) -> int:
 
 
 @command.command("build")
-@click.argument("bundle", required=False, type=click.Path(path_type=Path), default=Path("build"))
+@click.argument("bundle", required=False, type=PLACE, default=Path("build"))
 @click.option("--mirror", help="A Debian mirror, in the place of the one that this machine's apt uses.")
 @click.option("--refresh", is_flag=True, help="Ask the mirror for newer packages; without it those chosen before stay.")
 @format_option
@@ -110,7 +110,7 @@ def build_image(bundle: Path, mirror: str | None, refresh: bool, form: str) -> i
 
 @command.command(context_settings={"ignore_unknown_options": True})
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED)
-@click.option("--bundle", type=click.Path(path_type=Path), default=Path("build"), show_default=True)
+@click.option("--bundle", type=PLACE, default=Path("build"), show_default=True)
 @click.option("--timeout", type=click.FloatRange(1, 3600), default=60, show_default=True, help="Seconds for all of it.")
 @click.option(
     "--by", type=click.Choice(["runtime", "system", "init", "kernel"]), default="runtime", help="Who starts it."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stockade.cli.lab_image import built, failures, waiting
-from stockade.cli.output import Answer, Stop, format_option, json_document, table, text
+from stockade.cli.output import FILE, PLACE, Answer, Stop, format_option, json_document, table, text
 
 if TYPE_CHECKING:
     from stockade.bundle.read import Bundle
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("bundle", required=False, type=click.Path(path_type=Path), default=Path("build"))
+@click.argument("bundle", required=False, type=PLACE, default=Path("build"))
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only this container type; repeatable.")
 @click.option("--setting", "settings", multiple=True, metavar="SETTING", help="Only this setting; repeatable.")
 @click.option("--timeout", type=click.FloatRange(10, 3600), default=600, show_default=True, help="Seconds to give it.")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Keep the whole answer as JSON.")
+@click.option("-o", "--output", type=FILE, help="Keep the whole answer as JSON.")
 @format_option
 def prove(
     bundle: Path, types: tuple[str, ...], settings: tuple[str, ...], timeout: float, output: Path | None, form: str

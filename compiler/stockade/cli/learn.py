@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stockade.cli.output import Answer, Stop, format_option, json_document, message, text
+from stockade.cli.output import PLACE, STREAM, Answer, Stop, format_option, json_document, message, text
 from stockade.cli.policy import find_policy, prove, refuse
 from stockade.source.files import read_files
 
@@ -25,8 +25,8 @@ _SHOWN = 20
 
 
 @click.command()
-@click.argument("logs", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--policy", type=click.Path(path_type=Path), help="The policy: ./policy, or the shipped one.")
+@click.argument("logs", nargs=-1, required=True, type=STREAM)
+@click.option("--policy", type=PLACE, help="The policy: ./policy, or the shipped one.")
 @click.option("--type", "container", help="Whose system calls they were, where a record does not say.")
 @click.option("--exact", is_flag=True, help="Write permissions out, where verbs would give more than was denied.")
 @click.option("--unused", is_flag=True, help="Say too what the type's label may do and, by these LOGs, did not.")

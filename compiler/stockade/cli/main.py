@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -20,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.stdout is None:  # started with `>&-`
         _complain("standard output is closed, so there is nowhere to answer")
         return 3
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a letter that the locale lacks costs no answer
     try:
         answer = _answer(words)
         sys.stdout.flush()

@@ -9,7 +9,7 @@ import click
 
 from stockade.bundle.manifest import NAME, BundleError
 from stockade.bundle.read import read
-from stockade.cli.output import Answer, Stop, json_document, table, text
+from stockade.cli.output import FILE, PLACE, Answer, Stop, json_document, table, text
 from stockade.cli.policy import find_policy, refuse
 from stockade.source.files import read_files
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("policy", required=False, type=click.Path(path_type=Path))
+@click.argument("policy", required=False, type=PLACE)
 @click.option("--format", "form", type=click.Choice(["text", "json", "html", "svg"]), default="text", show_default=True)
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
+@click.option("-o", "--output", type=FILE, help="Write to this file.")
 def command(policy: Path | None, form: str, output: Path | None) -> int:
     """Say for each action and container type how many layers stop it.
 

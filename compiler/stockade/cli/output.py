@@ -8,11 +8,17 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 import click
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+PLACE = click.Path(path_type=Path, readable=False)
+FILE = click.Path(path_type=Path, readable=False, dir_okay=False)
+STREAM = click.Path(path_type=Path, readable=False, allow_dash=True)
+"""What a command line names: a file or folder, a file to write, what `-` may stand for. Whether it can be read is not
+asked here: click would answer with 2, and a file that cannot be read is undetermined, which is 3."""
 
 
 class Answer(IntEnum):

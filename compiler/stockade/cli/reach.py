@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from stockade.cli import _paths
-from stockade.cli.output import Answer, format_option, json_document, text
+from stockade.cli.output import PLACE, Answer, format_option, json_document, text
 
 
 @click.command()
 @click.argument("who")
-@click.argument("policy", required=False, type=click.Path(path_type=Path))
+@click.argument("policy", required=False, type=PLACE)
 @click.option("--to", "whom", help="Only the way to this subject, type or context.")
 @format_option
 def command(who: str, policy: Path | None, whom: str | None, form: str) -> int:

@@ -9,7 +9,7 @@ import click
 
 from stockade.bundle.manifest import NAME, BundleError
 from stockade.bundle.read import Bundle, read
-from stockade.cli.output import Answer, Stop, message
+from stockade.cli.output import FILE, PLACE, Answer, Stop, message
 from stockade.cli.policy import find_policy, refuse, shipped
 from stockade.source.files import SourceFile, digest, read_files
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("subject", metavar="[BUNDLE|FACTS]", required=False, default="build", type=click.Path(path_type=Path))
+@click.argument("subject", metavar="[BUNDLE|FACTS]", required=False, default="build", type=PLACE)
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     default="report.html",
     show_default=True,
     help="Write to this file.",
 )
 @click.option(
-    "--policy", type=click.Path(path_type=Path),
+    "--policy", type=PLACE,
     help="The folder the bundle was built from; ./policy and the shipped one are looked at without it.",
 )  # fmt: skip
 @click.pass_context

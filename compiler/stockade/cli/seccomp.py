@@ -10,7 +10,7 @@ import click
 
 from stockade.cli import filters
 from stockade.cli.files import write_whole
-from stockade.cli.output import Answer, Stop, format_option, json_document, message, text
+from stockade.cli.output import FILE, PLACE, Answer, Stop, format_option, json_document, message, text
 from stockade.model.syscalls import ARCHITECTURES
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def command() -> None:
 
 
 @command.command("compile")
-@click.argument("source", metavar="PROFILE", type=click.Path(path_type=Path))
+@click.argument("source", metavar="PROFILE", type=PLACE)
 @filters.profile_options
 @click.option(
     "--model",
@@ -41,7 +41,7 @@ def command() -> None:
     show_default=True,
     help="For which kernels to be fast: bitmap since 5.11, where calls allowed for certain run no filter.",
 )
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The filter.")
+@click.option("-o", "--output", required=True, type=FILE, help="The filter.")
 @format_option
 def compile_(
     source: Path,
@@ -119,7 +119,7 @@ def _conflicts(found: Profile) -> list[dict[str, str]]:
 
 
 @command.command("run", context_settings={"ignore_unknown_options": True})
-@click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("source", metavar="FILE", type=PLACE)
 @click.option("--arch", required=True, help="The architecture through which the call is made.")
 @click.argument("call", metavar="SYSCALL")
 @click.argument("words", metavar="[ARG]...", nargs=-1)
@@ -166,7 +166,7 @@ def run(source: Path, arch: str, call: str, words: tuple[str, ...], form: str) -
 
 
 @command.command("explain")
-@click.argument("source", metavar="PROFILE|FILE", type=click.Path(path_type=Path))
+@click.argument("source", metavar="PROFILE|FILE", type=PLACE)
 @filters.profile_options
 @click.option("--runtime", type=click.Choice(["runc", "crun"]), help="Say what this runtime would not honour, too.")
 @click.option("--libseccomp", "release", help="Its libseccomp, as 2.5.4.  [default: the one installed here]")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from stockade.cli.output import Answer, Stop, json_document, message, printable, text
+from stockade.cli.output import PLACE, Answer, Stop, json_document, message, printable, text
 from stockade.cli.policy import find_policy, refuse
 from stockade.source.files import read_files
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("policy", required=False, type=click.Path(path_type=Path))
+@click.argument("policy", required=False, type=PLACE)
 @click.option(
     "--format",
     "form",

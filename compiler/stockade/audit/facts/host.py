@@ -262,7 +262,7 @@ def kind_of(root: str) -> str:
     """Is a root a live host's, or an image? Only a folder that was named, has nothing at /proc and is not reached by
     way of /proc is an image: nobody turns a host into an image by laying something over its /proc."""
     path = Path(root)
-    if path.absolute().is_relative_to("/proc") or (real := path.resolve()) == Path("/"):
+    if path.absolute().is_relative_to("/proc") or (real := Path(os.path.realpath(path))) == Path("/"):
         return "live"
     try:
         return "live" if any((real / "proc").iterdir()) else "image"

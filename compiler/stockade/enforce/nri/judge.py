@@ -217,6 +217,8 @@ def selection(path: str, profiles: Mapping[str, Profile]) -> Selection:
             raise LoadError("; ".join(findings))
         text = Path(path).read_text(encoding="utf-8")
         return parse(text, profiles, lambda one, other: wider(profiles[one], profiles[other]))
+    except recipe.RecipeError as error:
+        raise LoadError(str(error)) from error
     except (OSError, UnicodeDecodeError, SelectionError) as error:
         raise LoadError(f"{path or 'selection'}: {error}") from error
 
