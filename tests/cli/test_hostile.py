@@ -26,7 +26,7 @@ FILES: dict[str, Callable[[Path], object]] = {
 }
 COMMANDS = {
     "seccomp compile": "seccomp compile FILE -o OUT",
-    "seccomp run": "seccomp run FILE read",
+    "seccomp run": "seccomp run FILE --arch x86_64 read",
     "seccomp explain": "seccomp explain FILE",
     "diff": "diff FILE FILE",
     "import inspect": "import inspect FILE",
@@ -46,7 +46,7 @@ COMMANDS = {
     "fmt": "fmt --check FILE",
     "nri": "nri --bundle FILE",
     "lab boot": "lab boot FILE",
-    "hook install": "hook install --bundle FILE --to OUT",
+    "hook install": "hook install --bundle FILE --prefix OUT --runtime /bin/true",
 }
 EMPTY_IS_FINE = {("fmt", "folder")}
 """A folder without files has none that are laid out wrongly."""
@@ -68,6 +68,7 @@ def test_no_command_takes_another_file(
         return
     assert code in (1, 2, 3), (code, said)
     assert said.strip() and "Traceback" not in said and "unexpected" not in said, said
+    assert "Usage:" not in said, "the file is what is wrong, and not the command line"
     assert len(said) < 2000, said
     assert not out.exists(), "nothing is written"
 
