@@ -7,9 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from stockade.bundle.compile import compile_policy
 from stockade.cli.main import main
 from stockade.model.seccomp import Action
 from stockade.model.syscalls import ARCHITECTURES, numbers
+from stockade.prove.policy import artefact_faults
 from stockade.seccomp.emulate import run
 from stockade.selinux.policydb import read
 from stockade.source.diagnostics import PolicyError
@@ -131,3 +133,18 @@ def test_a_child_does_not_complain_for_its_parent(policy: Path, tmp_path: Path) 
     types = load(folder).containers
     assert (types["shop"].complains, types["till"].complains) == (True, False)
     assert types["till"].answered == types["till"].syscalls
+
+
+@pytest.mark.parametrize("mode", ["complain", "record", "enforce"])
+def test_nobody_is_asked_about_the_calls_of_a_type_that_complains(mode: str, policy: Path, tmp_path: Path) -> None:
+    """A runtime would wait for an agent that no call is ever handed to."""
+    folder = tmp_path / "policy"
+    shutil.copytree(policy, folder)
+    asked = "syscalls: {deny: [{call: swapon, action: notify, why: asked}], listener: /run/agent.sock}\n"
+    text = TYPE.replace("complain", mode) + "widens: {syscalls: an agent decides}\n" + asked
+    (folder / "containers/shop.yaml").write_text(text)
+    compiled = compile_policy(load(folder))
+    assert compiled.profiles["shop"].get("listenerPath") == ("/run/agent.sock" if mode == "enforce" else None)
+    actions = {entry["action"] for entry in compiled.profiles["shop"]["syscalls"]}
+    assert ("SCMP_ACT_NOTIFY" in actions) is (mode == "enforce")
+    assert list(artefact_faults(load(folder), compiled)) == []

@@ -58,7 +58,7 @@ def compile_layers(policy: Policy, types: Iterable[ContainerType]) -> Layers:
     filter_of, profile_of, json_of, explained = Once(compile_filter), Once(to_oci), Once(spelled), Once(explain)
     statements = Statements(policy)
     filters = {(c.name, arch): filter_of(c.answered, arch) for c in types for arch in c.architectures}
-    profiles = {c.name: profile_of(c.answered, c.architectures, c.listener) for c in types}
+    profiles = {c.name: profile_of(c.answered, c.architectures, c.asks) for c in types}
     specs = {c.name: to_runtime_spec(c) for c in types}
     artefacts = {
         container.name: (

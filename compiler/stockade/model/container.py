@@ -153,6 +153,11 @@ class ContainerType(Said):
         """What the filter answers: `syscalls`, or the same with refusals, or everything, logged."""
         return _logged(self.syscalls, self.records) if self.complains else self.syscalls
 
+    @property
+    def asks(self) -> str | None:
+        """The socket of whoever is asked about calls: nobody is while refusals are logged and let pass."""
+        return None if self.complains else self.listener
+
     def place(self, key: str) -> Position:
         """Where a key of this type was said, or the type itself where it was left to its default."""
         return self.places.get(key, self.at)

@@ -111,7 +111,7 @@ def layer_faults(policy: Policy, types: Iterable[ContainerType], compiled: Compi
             profiles(compiled.profiles[container.name], container.answered, container.architectures)
         except (Disagreement, Ambiguous, Unprovable) as fault:
             yield f"seccomp.json of `{container.name}`: {fault}"
-        if compiled.profiles[container.name].get("listenerPath") != container.listener:
-            yield f"seccomp.json of `{container.name}`: its listener is not {container.listener}"
+        if compiled.profiles[container.name].get("listenerPath") != container.asks:
+            yield f"seccomp.json of `{container.name}`: its listener is not {container.asks}"
         for fault_text in prove_spec(container, compiled.specs[container.name]):
             yield f"oci.json of `{container.name}`: {fault_text}"
