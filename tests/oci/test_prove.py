@@ -47,6 +47,7 @@ def test_every_member_of_a_type_matters(name: str) -> None:
         "no_new_privileges": False,
         "all_devices": True,
         "complains": True,
+        "records": True,
     }
     value = getattr(kind, name)
     other = others[name] if name in others else "other" if isinstance(value, str) else type(value)()

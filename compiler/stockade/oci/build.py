@@ -87,7 +87,7 @@ def _spec(type: ContainerType, seccomp: Mapping[str, Any] | None) -> dict[str, o
         "ociVersion": OCI_VERSION,
         "annotations": {
             f"{ANNOTATION}level": type.level.value,
-            **({f"{ANNOTATION}mode": type.mode} if type.complains else {}),
+            **({f"{ANNOTATION}mode": type.mode} if type.mode != "enforce" else {}),
             f"{ANNOTATION}type": type.name,
             f"{ANNOTATION}user-namespace": type.namespaces.user.value,
         },
