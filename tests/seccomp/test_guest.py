@@ -21,8 +21,8 @@ LIMIT = 240  # seconds; user-mode Linux is slow at starting processes
 # The guest's root is this machine's, read-only, so that it runs this very interpreter and these very tests.
 INIT = """#!/bin/sh
 mount -t proc proc /proc
-mount -t tmpfs tmpfs /tmp
-export HOME=/tmp PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C PYTHONDONTWRITEBYTECODE=1
+mount -t tmpfs tmpfs {own}
+export HOME={own} TMPDIR={own} PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C PYTHONDONTWRITEBYTECODE=1
 cd {root}
 echo "guest: $(uname -r) $(cat /proc/self/attr/current)"
 {python} -m pytest -q --color=no -p no:cacheprovider {tests}
@@ -37,8 +37,10 @@ def test_the_guest_s_kernel_answers_as_the_policy(tmp_path: Path) -> None:
     if kernel is None:
         pytest.fail("linux.uml is missing: install user-mode-linux", pytrace=False)
     tests = " ".join(str((HERE / name).relative_to(HERE.parents[1])) for name in LIVE)
-    init = tmp_path / "init"
-    init.write_text(INIT.format(root=HERE.parents[1], python=sys.executable, tests=tests))
+    # Not over /tmp, where the tests themselves may lie.
+    init, own = tmp_path / "init", tmp_path / "own"
+    own.mkdir()
+    init.write_text(INIT.format(own=own, root=HERE.parents[1], python=sys.executable, tests=tests))
     init.chmod(0o755)
     command = [kernel, "mem=768M", "root=/dev/root", "rootfstype=hostfs", "ro", f"init={init}", "panic=1"]
     console = ["con=null", "con0=null,fd:1", f"uml_dir={tmp_path}/uml"]
