@@ -12,16 +12,11 @@ from typing import Any
 
 import pytest
 from stockade.audit.facts import calls
-from stockade.audit.facts.collect import collect
 from stockade.audit.facts.fact import Facts
-from stockade.audit.facts.host import Host
-from stockade.audit.judge import judge
-from stockade.audit.report.model import Status
 
-from .test_inputs import ASKED, RULES
+from .test_inputs import RULES, passes, read
 from .test_inputs import root as root
 from .test_outcomes import A, B, process
-from .trees import file_system
 
 DAMAGES = ("empty", "cut", "binary", "huge", "forbidden")
 
@@ -76,15 +71,6 @@ def opens(root: Path, forbidden: str = "") -> Iterator[set[str]]:
         patch.setattr(calls, "openat2", openat2)
         patch.setattr(os, "open", opened)
         yield seen
-
-
-def read(root: Path) -> Facts:
-    with Host(str(root), "live", file_system) as host:
-        return collect(host, ASKED, walk=False)
-
-
-def passes(facts: Facts) -> set[str]:
-    return {one.rule for one in judge(facts, RULES).results if one.status is Status.PASS}
 
 
 def damaged(content: bytes, how: str) -> bytes:
