@@ -38,7 +38,11 @@ def changed(confined: Confined) -> list[Confined]:
         replace(confined, other="s0"),
         replace(confined, runtime="crun"),
         replace(confined, architectures=confined.architectures[:1]),
-        replace(confined, place=lambda key: f" (elsewhere, {key})"),
+        replace(confined, complains=True),
+        *(
+            replace(confined, place=lambda key: f" (elsewhere, {key})", complains=complains)
+            for complains in (False, True)
+        ),
     ]
 
 

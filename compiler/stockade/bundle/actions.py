@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from stockade.bundle.manifest import BundleError
 from stockade.bundle.read import Bundle
 from stockade.model.access import NOTHING, mask, spell
 from stockade.model.action import (
+    KEYS,
     Abi,
     ActionCase,
     Aim,
     Categories,
     Need,
-    NeedsAccess,
-    NeedsAllCapabilities,
-    NeedsCapability,
-    NeedsDevice,
-    NeedsHostNamespace,
-    NeedsHostPath,
-    NeedsMountOption,
-    NeedsNewPrivileges,
-    NeedsNoLimit,
-    NeedsPath,
-    NeedsSyscall,
     Reach,
     Trial,
     Use,
@@ -88,37 +78,10 @@ def _action(action: ActionCase) -> dict[str, Any]:
 
 
 def _need(need: Need) -> dict[str, Any]:
-    match need:
-        case NeedsSyscall():
-            arguments = {str(index): value for index, value in need.arguments.items()}
-            return {"syscall": list(need.calls), "arguments": arguments, "abi": need.abi.value}
-        case NeedsCapability():
-            return {"capability": need.name, "own": need.own}
-        case NeedsAllCapabilities():
-            return {"allCapabilities": True}
-        case NeedsAccess():
-            return {
-                "selinux": {name: list(permissions) for name, permissions in spell(need.access).items()},
-                "targets": sorted(need.targets),
-                "self": need.itself,
-                "ownFiles": need.own_files,
-                "categories": need.categories.value,
-                "spelled": need.spelled,
-            }
-        case NeedsHostNamespace():
-            return {"hostNamespace": need.kind}
-        case NeedsDevice():
-            return {"device": need.kind, "major": need.major, "minor": need.minor, "access": need.access}
-        case NeedsPath():
-            return {"path": need.path, "written": need.written}
-        case NeedsMountOption():
-            return {"mountAllows": need.use.value, "path": need.path}
-        case NeedsHostPath():
-            return {"hostPath": need.path, "reach": need.reach.value, "below": need.below}
-        case NeedsNewPrivileges():
-            return {"newPrivileges": True}
-        case NeedsNoLimit():
-            return {"noLimit": need.file}
+    """A need under the keys of its kind; one without fields is `true`."""
+    keys = KEYS[type(need)]
+    values = [getattr(need, field.name) for field in fields(need)] or [True]
+    return {key: _FORMS[key][0](value) if key in _FORMS else value for key, value in zip(keys, values, strict=True)}
 
 
 def _case(name: str, body: Mapping[str, Any]) -> ActionCase:
@@ -135,34 +98,35 @@ def _case(name: str, body: Mapping[str, Any]) -> ActionCase:
     )
 
 
-def _access(need: Mapping[str, Any]) -> Need:
+def _access(spelled: Mapping[str, Any]) -> int:
     access = NOTHING
-    for name, permissions in need["selinux"].items():
+    for name, permissions in spelled.items():
         access |= mask(name, permissions)
-    targets, categories = frozenset(need["targets"]), Categories(need["categories"])
-    return NeedsAccess(access, targets, need["self"], need["spelled"], need["ownFiles"], categories)
+    return access
 
 
-_READERS: Mapping[str, Callable[[Mapping[str, Any]], Need]] = {
-    "syscall": lambda n: NeedsSyscall(
-        tuple(n["syscall"]), {int(index): value for index, value in n["arguments"].items()}, Abi(n["abi"])
+_FORMS: Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "syscall": (list, tuple),
+    "arguments": (
+        lambda values: {str(index): value for index, value in values.items()},
+        lambda written: {int(index): value for index, value in written.items()},
     ),
-    "capability": lambda n: NeedsCapability(n["capability"], n["own"]),
-    "allCapabilities": lambda n: NeedsAllCapabilities(),
-    "selinux": _access,
-    "hostNamespace": lambda n: NeedsHostNamespace(n["hostNamespace"]),
-    "device": lambda n: NeedsDevice(n["device"], n["major"], n["minor"], n["access"]),
-    "written": lambda n: NeedsPath(n["path"], n["written"]),
-    "mountAllows": lambda n: NeedsMountOption(n["path"], Use(n["mountAllows"])),
-    "hostPath": lambda n: NeedsHostPath(n["hostPath"], Reach(n["reach"]), n["below"]),
-    "newPrivileges": lambda n: NeedsNewPrivileges(),
-    "noLimit": lambda n: NeedsNoLimit(n["noLimit"]),
+    "abi": (str, Abi),
+    "selinux": (lambda access: {name: list(permissions) for name, permissions in spell(access).items()}, _access),
+    "targets": (sorted, frozenset),
+    "categories": (str, Categories),
+    "mountAllows": (str, Use),
+    "reach": (str, Reach),
 }
-"""A key that only this kind of need has -> how it is read."""
+"""How the fields that JSON has no value for are written and read, by the key of each."""
+
+_KINDS: Mapping[frozenset[str], type[Need]] = {frozenset(keys): kind for kind, keys in KEYS.items()}
 
 
 def _read(need: Mapping[str, Any]) -> Need:
-    kinds = [reader for key, reader in _READERS.items() if key in need]
-    if len(kinds) != 1:
+    kind = _KINDS.get(frozenset(need))
+    if kind is None:
         raise BundleError(PATH, f"a need of no known kind: {json.dumps(need, sort_keys=True)}")
-    return kinds[0](need)
+    make: Callable[..., Need] = kind
+    keys = KEYS[kind] if fields(kind) else ()
+    return make(*(_FORMS[key][1](need[key]) if key in _FORMS else need[key] for key in keys))

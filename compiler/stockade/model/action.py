@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from stockade.model.position import Said
 
@@ -178,6 +179,24 @@ Need = (
     | NeedsNewPrivileges
     | NeedsNoLimit
 )
+
+KEYS: Final[Mapping[type[Need], tuple[str, ...]]] = {
+    NeedsSyscall: ("syscall", "arguments", "abi"),
+    NeedsCapability: ("capability", "own"),
+    NeedsAllCapabilities: ("allCapabilities",),
+    NeedsAccess: ("selinux", "targets", "self", "spelled", "ownFiles", "categories"),
+    NeedsHostNamespace: ("hostNamespace",),
+    NeedsDevice: ("device", "major", "minor", "access"),
+    NeedsPath: ("path", "written"),
+    NeedsMountOption: ("path", "mountAllows"),
+    NeedsHostPath: ("hostPath", "reach", "below"),
+    NeedsNewPrivileges: ("newPrivileges",),
+    NeedsNoLimit: ("noLimit",),
+}
+"""Every kind of need: its fields in the order of the class, as a bundle names them; a kind without any has one key.
+
+No two kinds have the same keys, so that these say which kind a need in a bundle is of.
+"""
 
 Way = tuple[Need, ...]
 

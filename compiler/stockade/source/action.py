@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from itertools import product
-from typing import Any
+from typing import Any, Final
 
 from stockade.model.action import (
     Abi,
@@ -77,49 +77,16 @@ class ActionBuilder:
     def _ways(self, needs: Seq) -> list[Way]:
         """Every choice among alternatives, each a list of needs that must all be given."""
         choices: list[list[Way]] = []
-        for body, at in items(needs, needs.at):
+        for body in needs:
             if "any" in body:
                 choices.append([way for listed in body["any"] for way in self._ways(listed)])
             else:
-                choices.append([(need,) for need in self._alternatives(body, at)])
+                (key,) = body.keys() & READERS.keys()
+                choices.append([(need,) for need in READERS[key](self, body[key], body)])
         return [tuple(need for part in chosen for need in part) for chosen in product(*choices)]
 
-    def _alternatives(self, body: Map, at: Position) -> Iterator[Need]:
-        """One need, or one for each capability of a list, because SELinux is asked about the one that is used."""
-        if "capability" in body:
-            own = body.get("of", "initial") == "own"
-            yield from (NeedsCapability(name, own) for name, _ in items(body["capability"], at))
-        elif (need := self._need(body, at)) is not None:
-            yield need
-
-    def _need(self, body: Map, at: Position) -> Need | None:
-        match next(iter(body)):
-            case "host-namespace":
-                return NeedsHostNamespace(body["host-namespace"])
-            case "writable-path":
-                return NeedsPath(body["writable-path"], written=True)
-            case "readable-path":
-                return NeedsPath(body["readable-path"], written=False)
-            case "mount-allows":
-                return NeedsMountOption(body["mount-allows"]["path"], Use(body["mount-allows"]["use"]))
-            case "host-path":
-                path, reach = body["host-path"]["path"], Reach(body["host-path"]["reach"])
-                return NeedsHostPath(path, reach, self._mount_above(path))
-            case "every-capability":
-                return NeedsAllCapabilities()
-            case "new-privileges":
-                return NeedsNewPrivileges()
-            case "no-limit":
-                return self._no_limit(body)
-            case "device":
-                device = body["device"]
-                return NeedsDevice(device["type"], device["major"], device["minor"], device["access"])
-            case "selinux":
-                return self._access(body["selinux"])
-            case _:
-                return self._syscall(body, at)
-
-    def _access(self, need: Map) -> Need:
+    def access(self, need: Map) -> Need:
+        """What is asked of SELinux."""
         access, _ = self.vocabulary.access(need)
         categories = Categories(need.get("categories", "none"))
         if "target" not in need:
@@ -129,13 +96,13 @@ class ActionBuilder:
         itself = any(part.itself for part in labels.parts)
         return NeedsAccess(access, members, itself, str(labels), categories=categories)
 
-    def _no_limit(self, body: Map) -> Need:
-        file = body["no-limit"]
+    def no_limit(self, file: str, body: Map) -> Need:
+        """What is asked of a cgroup."""
         if file not in CGROUP_FILES:
             self.report.unknown(body.values_at["no-limit"], "cgroup v2 file", file, CGROUP_FILES)
         return NeedsNoLimit(file)
 
-    def _mount_above(self, path: str) -> str:
+    def mount_above(self, path: str) -> str:
         """The deepest mount point of the host at or above a path."""
         above = [mount for mount in self.mounts if path == mount or path.startswith(f"{mount}/")]
         return max(above, key=len, default="/")
@@ -148,11 +115,12 @@ class ActionBuilder:
         absent = dict(sorted(body.get("absent", {}).items()))
         return Trial(body["does"], tuple(body.get("reached", ())), absent, body.get("unasked", ""))
 
-    def _syscall(self, body: Map, at: Position) -> Need | None:
+    def syscall(self, body: Map) -> list[Need]:
+        """What is asked of the filter; nothing where a name is not known, which has been reported."""
         calls: list[str] = []
         for name, place in items(body["syscall"], body.values_at["syscall"]):
             calls.extend(self.syscalls.calls(name, place))
-        given: Map = body.get("with", Map(at))
+        given: Map = body.get("with", Map(body.at))
         meanings = []
         for call in dict.fromkeys(calls):
             arguments: dict[int, int] = {}
@@ -160,7 +128,7 @@ class ActionBuilder:
                 known = self.syscalls.argument(call, key, given.keys_at[key])
                 number = known and self.syscalls.number(call, key, known[1], value, given.values_at[key])
                 if known is None or number is None:
-                    return None
+                    return []
                 if known[0] in arguments:
                     self.report.error(given.keys_at[key], f"`{key}` is given twice, by another name")
                 arguments[known[0]] = number
@@ -169,11 +137,33 @@ class ActionBuilder:
             if arguments != meanings[0][1]:
                 message = f"these arguments of `{call}` are not those of `{meanings[0][0]}`"
                 self.report.error(given.at, message, "write an action for each, or only calls with the same arguments")
-                return None
+                return []
         abi = Abi(body.get("abi", "native"))
         if not meanings:
-            return None
-        return NeedsSyscall(tuple(sorted(set(calls))), dict(sorted(meanings[0][1].items())), abi)
+            return []
+        return [NeedsSyscall(tuple(sorted(set(calls))), dict(sorted(meanings[0][1].items())), abi)]
+
+
+READERS: Final[Mapping[str, Callable[[ActionBuilder, Any, Map], list[Need]]]] = {
+    "syscall": lambda builder, _, body: builder.syscall(body),
+    # One for each of a list, because SELinux is asked about the one that is used.
+    "capability": lambda _, names, body: [
+        NeedsCapability(name, body.get("of", "initial") == "own") for name, _ in items(names, body.at)
+    ],
+    "every-capability": lambda *_: [NeedsAllCapabilities()],
+    "selinux": lambda builder, access, _: [builder.access(access)],
+    "host-namespace": lambda _, kind, body: [NeedsHostNamespace(kind)],
+    "device": lambda _, of, body: [NeedsDevice(of["type"], of["major"], of["minor"], of["access"])],
+    "writable-path": lambda _, path, body: [NeedsPath(path, written=True)],
+    "readable-path": lambda _, path, body: [NeedsPath(path, written=False)],
+    "mount-allows": lambda _, of, body: [NeedsMountOption(of["path"], Use(of["use"]))],
+    "host-path": lambda builder, of, _: [
+        NeedsHostPath(of["path"], Reach(of["reach"]), builder.mount_above(of["path"]))
+    ],
+    "new-privileges": lambda *_: [NeedsNewPrivileges()],
+    "no-limit": lambda builder, file, body: [builder.no_limit(file, body)],
+}
+"""How each key that says a need is read, from its value and the whole: any one of what is returned will do."""
 
 
 def items(value: Any, at: Position) -> list[tuple[Any, Position]]:

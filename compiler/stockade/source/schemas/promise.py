@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from stockade.model.action import Abi, Aim, Categories, Layer, Reach, Use
 from stockade.model.names import CAPABILITIES, NAMESPACES
 from stockade.source.schemas.parts import (
@@ -74,8 +76,8 @@ def waiver() -> Schema:
     }
 
 
-def _needs() -> Schema:
-    """What an action may need of a layer, one key a need."""
+def _kinds() -> list[Schema]:
+    """What an action may need of a layer: the first key that is required says what it is."""
     target = closed(
         [],
         {
@@ -102,7 +104,7 @@ def _needs() -> Schema:
         ["type", "major", "minor", "access"],
         {"type": enum(["c", "b"]), "major": number, "minor": number, "access": access},
     )
-    simple = [
+    return [
         closed(
             ["syscall"],
             {"syscall": one_or_more(name("any one of these calls")), "with": arguments, "abi": enum(Abi)},
@@ -122,7 +124,16 @@ def _needs() -> Schema:
         closed(["new-privileges"], {"new-privileges": {"const": True}}),
         closed(["no-limit"], {"no-limit": text("a cgroup v2 file")}),
     ]
+
+
+NEEDS: Final[dict[str, Schema]] = {kind["required"][0]: kind for kind in _kinds()}
+"""Each need by the key that says which it is."""
+
+
+def _needs() -> Schema:
+    """What an action needs: a list of needs, or of choices among such lists."""
     said = f"what it needs of a layer: {', '.join(Layer)}"
+    simple = NEEDS.values()
     several_needs = {"type": "array", "items": either(*simple, description=said), "minItems": 1}
     choice = {"type": "array", "items": several_needs, "minItems": 1, "description": "any one of these lists of needs"}
     need = either(*simple, closed(["any"], {"any": choice}), description=said)
