@@ -80,6 +80,7 @@ CAUGHT = {
     "setuid programs dump": "kernel-no-setuid-dumps",
     "dumps go to a program": "kernel-no-core-pipe",
     "modules by another program": "kernel-modprobe-of-image",
+    "a program for events of devices": "kernel-no-event-program",
     "links followed anywhere": "kernel-symlinks-protected",
     "hard links to anything": "kernel-hardlinks-protected",
     "user namespaces": "kernel-no-user-namespaces",

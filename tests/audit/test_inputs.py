@@ -76,7 +76,12 @@ SPOILT: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    host = tmp_path / "host"
+    return lay(tmp_path)
+
+
+def lay(folder: Path) -> Path:
+    """The sound tree, in a folder of that name: the seam believes its places by it."""
+    host = folder / "host"
     for name, content in FILES.items():
         path = host / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -94,6 +94,69 @@ SPOOFS: dict[str, tuple[str, dict[str, Any]]] = {
         {"containers|0|mounts|*|+": {**MOUNT, "type": "proc", "point": "/proc/sys/kernel", "root": "/sys/kernel"}},
     ),
 }
+INSIDE = "containers|0|mounts|*|+"
+SPOOFS |= {
+    "masks under a second /proc": (
+        "container-masks",
+        {INSIDE: {**MOUNT, "parent": 501, "device": "0:99", "type": "proc", "point": "/proc"}},
+    ),
+    "a tmpfs of its type under another": (
+        "container-mounts",
+        {INSIDE: {**MOUNT, "parent": 504, "type": "tmpfs", "point": "/tmp"}},
+    ),
+    "a mount upon the container's root": (
+        "container-root",
+        {INSIDE: {**MOUNT, "parent": 500, "type": "tmpfs", "point": "/"}},
+    ),
+    "the host's processes in a folder": (
+        "container-mounts",
+        {INSIDE: {**MOUNT, "parent": 500, "device": "0:21", "type": "proc", "point": "/host"}},
+    ),
+    "the host's devices of the kernel": (
+        "container-mounts",
+        {INSIDE: {**MOUNT, "parent": 500, "device": "0:22", "type": "sysfs", "point": "/host"}},
+    ),
+    "the whole tree of control groups": (
+        "container-mounts",
+        {INSIDE: {**MOUNT, "parent": 503, "device": "0:25", "type": "cgroup2", "point": "/sys/fs/cgroup"}},
+    ),
+    "the runtime's socket by another name": (
+        "container-sockets",
+        {INSIDE: {**MOUNT, "parent": 500, "device": "0:26", "type": "tmpfs", "root": "/containerd/x", "point": "/a"}},
+    ),
+    "the socket of plugins": (
+        "container-sockets",
+        {INSIDE: {**MOUNT, "parent": 500, "device": "0:26", "type": "tmpfs", "root": "/nri/nri.sock", "point": "/a"}},
+    ),
+    "a set of capabilities that the type leaves out": (
+        "container-capabilities",
+        {"compiled.types|ordinary|spec|process|capabilities|ambient": "gone", f"{FIRST}|capabilities|ambient": 1},
+    ),
+    "a container's label on a process of the host": (
+        "container-known",
+        {"processes|name=kubelet|label": LABEL},
+    ),
+    "a process of the container as another": (
+        "container-label",
+        {f"{FIRST}|label": LABEL.replace("container_t", "super_t")},
+    ),
+    "a program in memory alone": ("container-programs", {f"{FIRST}|program": "/memfd:x (deleted)"}),
+    "a thread without a filter": ("container-seccomp", {"containers|0|processes|+": "free"}),
+    "files of a container for the host's": ("ground-host-root", {"ground.root": 500}),
+    "a root that was moved under the true one": (
+        "root-file-system",
+        {
+            "mounts": [
+                {**MOUNT, "id": 5, "parent": 0, "point": "/"},
+                {**MOUNT, "id": 1, "parent": 5, "type": "ext4", "point": "/"},
+            ]
+        },
+    ),
+    "another policy after the next boot": (
+        "selinux-configured",
+        {"selinux.config": {"SELINUX": "permissive", "SELINUXTYPE": "fortified"}},
+    ),
+}
 GENUINE: dict[str, tuple[str, dict[str, Any]]] = {
     "modules in an overlay that is written to": (
         "root-nothing-over-image",
@@ -113,13 +176,18 @@ GENUINE: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+THREADS: dict[Any, dict[str, Any]] = {
+    "thread": {"label": LABEL.replace("container_t", "control_t")},
+    "free": {"seccomp": 0, "filters": 0},
+}
+
+
 def judged(rules: tuple[Rule, ...], genuine: Facts, rule: str, case: dict[str, Any]) -> Status:
     (one,) = (one for one in rules if one.name == rule)
     for name, said in case.items():
-        if said == "thread":
+        if type(said) is str and said in THREADS:
             process = genuine.get("containers").value[0]["processes"][0]
-            other = {**process, "pid": 901, "thread_of": 900, "label": LABEL.replace("container_t", "control_t")}
-            case = {**case, name: other}
+            case = {**case, name: {**process, "pid": 901, "thread_of": 900, **THREADS[said]}}
     assert verdict(one, changed(genuine, {})).status is not Status.FAIL
     return verdict(one, changed(genuine, case)).status
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from stockade.audit.facts.fact import missing
-from stockade.audit.facts.mounts import Mount, below, on_top
+from stockade.audit.facts.mounts import Mount, Tree, below
 
 Found = tuple[str, str, str, str]
 Json = Mapping[str, Any]
@@ -22,6 +22,8 @@ _HARMLESS: Final = (
     "/etc/resolv.conf /etc/localtime /etc/ssl/certs /etc/pki"
 ).split()
 _OWN: Final = ("/var/lib/kubelet/pods", "/var/lib/kubelet/plugins", "/run/secrets")
+_SHARED: Final = {"proc": ("/proc", "pid"), "sysfs": ("/sys", "network"), "mqueue": ("/dev/mqueue", "ipc")}
+"""File systems that belong to a namespace: where a container has them, and of which; the host's where it makes none."""
 _KERNEL: Final = frozenset("proc sysfs cgroup cgroup2 devpts mqueue tmpfs overlay".split())
 
 
@@ -29,38 +31,33 @@ def mount_findings(one: Json, compiled: Json, host: Sequence[Mount], exists: Col
     """For each mount namespace of a container; `exists` are the paths of /proc and /sys that this kernel has."""
     spec = compiled["spec"]
     listed = {mount["destination"]: mount for mount in spec.get("mounts", ())}
+    made = {entry["type"] for entry in spec["linux"]["namespaces"]}
     for mounts in one["mounts"].values():
         if missing(mounts):
             continue
-        root = on_top(mounts, "/")
+        tree = Tree(mounts)
+        root = tree.root
         if root is None:
             yield "root", "mount at /", "the container's root", "none"
             continue
+        for upon in tree.upon:
+            yield "root", "/", "one mount", f"{upon['type']} upon it"
         if spec["root"]["readonly"] and "ro" not in root["options"]:
             yield "root", "/", "read-only", "read-write"
         for path in spec["linux"]["maskedPaths"]:
             if exists is None or path in exists:
-                yield from _masked(mounts, path)
+                yield from _masked(tree, path)
         for path in spec["linux"]["readonlyPaths"]:
             if exists is None or path in exists:
-                yield from _readonly(mounts, path)
+                yield from _readonly(mounts, tree, path)
         for mount in mounts:
-            yield from _sources(mount, listed, host, one["group"])
+            yield from _sources(mount, listed, host, one["group"], made)
         for place, wanted in listed.items():
-            yield from _listed(mounts, place, wanted)
+            yield from _listed(mounts, tree, place, wanted)
 
 
-def _over(mounts: Sequence[Mount], path: str) -> Mount | None:
-    """The mount that a path leads to: the last one at the longest mount point that holds it."""
-    best: Mount | None = None
-    for mount in mounts:
-        if below(path, mount["point"]) and (best is None or len(mount["point"]) >= len(best["point"])):
-            best = mount
-    return best
-
-
-def _masked(mounts: Sequence[Mount], path: str) -> Iterator[Found]:
-    mount = _over(mounts, path)
+def _masked(tree: Tree, path: str) -> Iterator[Found]:
+    mount = tree.at(path)
     if mount and mount["point"] == path:
         if mount["root"].endswith("/null") and mount["type"] in ("tmpfs", "devtmpfs"):
             return
@@ -73,8 +70,8 @@ def _masked(mounts: Sequence[Mount], path: str) -> Iterator[Found]:
     yield "masks", path, "masked", "readable" if not mount else f"{mount['type']} {','.join(mount['options'][:1])}"
 
 
-def _readonly(mounts: Sequence[Mount], path: str) -> Iterator[Found]:
-    mount = _over(mounts, path)
+def _readonly(mounts: Sequence[Mount], tree: Tree, path: str) -> Iterator[Found]:
+    mount = tree.at(path)
     if mount and "ro" not in mount["options"] and mount["type"] in ("proc", "sysfs"):
         yield "masks", path, "read-only", "read-write"
     for inner in mounts:
@@ -82,11 +79,16 @@ def _readonly(mounts: Sequence[Mount], path: str) -> Iterator[Found]:
             yield "masks", inner["point"], f"read-only, as {path}", "read-write"
 
 
-def _sources(mount: Mount, listed: Mapping[str, Json], host: Sequence[Mount], group: str) -> Iterator[Found]:
-    """Where on the host a mount comes from, if from a place that no container is given."""
+def _sources(
+    mount: Mount, listed: Mapping[str, Json], host: Sequence[Mount], group: str, made: Collection[str]
+) -> Iterator[Found]:
+    """Where on the host a mount comes from, if from a place that no container is given; `made` are the kinds of
+    namespaces that the type makes."""
     if mount["type"] in ("cgroup", "cgroup2") and mount["root"] == group:
         return  # its own control group, as the host's view of the hierarchy has it
-    if mount["point"] == "/" or (mount["type"] in _KERNEL and mount["root"] == "/" and mount["type"] != "tmpfs"):
+    if mount["point"] == "/" or (
+        mount["type"] in _KERNEL and mount["root"] == "/" and not _the_hosts(mount, host, made)
+    ):
         return
     own = listed.get(mount["point"])
     for source in _host_paths(mount, host):
@@ -105,6 +107,16 @@ def _sources(mount: Mount, listed: Mapping[str, Json], host: Sequence[Mount], gr
             return
 
 
+def _the_hosts(mount: Mount, host: Sequence[Mount], made: Collection[str]) -> bool:
+    """Is a whole file system of the kernel the host's own, where a container has one by itself?"""
+    if mount["type"] == "tmpfs":
+        return True
+    home, namespace = _SHARED.get(mount["type"], ("", ""))
+    if mount["type"] == "cgroup" or (mount["point"] == home and namespace not in made):
+        return False
+    return any(one["device"] == mount["device"] for one in host)
+
+
 def _host_paths(mount: Mount, host: Sequence[Mount]) -> list[str]:
     """Paths of the host at which the same folder of the same file system can be seen."""
     found = []
@@ -120,9 +132,9 @@ def _sandbox(source: str) -> bool:
     return source.startswith(folders) and "/sandboxes/" in source
 
 
-def _listed(mounts: Sequence[Mount], place: str, wanted: Json) -> Iterator[Found]:
+def _listed(mounts: Sequence[Mount], tree: Tree, place: str, wanted: Json) -> Iterator[Found]:
     """A mount that the type itself has: there, of its kind, with its options, and nothing below it wider."""
-    mount = on_top(mounts, place)
+    mount = tree.on_top(place)
     if mount is None:
         yield "mounts", place, f"a {wanted['type']}", "nothing"
         return

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from stockade.audit.facts.containers import SETS
 from stockade.audit.facts.fact import missing
 from stockade.model.names import CAPABILITIES
 
@@ -55,8 +56,9 @@ def seccomp_findings(who: str, process: Json) -> Iterator[Found]:
 def capability_findings(who: str, process: Json, compiled: Json) -> Iterator[Found]:
     """No set may hold more than the type's, and no_new_privs is set where the type says so."""
     said = compiled["spec"]["process"]
-    for key, names in said["capabilities"].items():
-        allowed = sum(_BITS[name] for name in names)
+    for key in SETS.values():
+        # A set that a specification does not name is empty.
+        allowed = sum(_BITS[name] for name in said["capabilities"].get(key, ()))
         live = process["capabilities"][key]
         if more := live & ~allowed:
             yield "capabilities", f"{who}, {key}", _spelled(allowed), f"{_spelled(more)} more"

@@ -91,6 +91,9 @@ def findings(
                 name, _, kind = both.partition("|")
                 others = ", ".join(sorted(pod[:12] for pod in pods))
                 add(name, kind, [("categories", "categories", "of one pod alone", f"{level} of {others}")])
+    for process in need("processes"):
+        if kind := _outside(process, types):
+            add(f"process {process['pid']}", kind, [("unknown", "label", "in a container alone", process["label"])])
     alive = {one["id"] for one in containers} | set(host["ended"])
     for task in tasks:
         if task["id"] not in alive:
@@ -137,6 +140,16 @@ def type_of(one: Json, task: Json | None, types: Mapping[str, Json]) -> tuple[st
     if len(by_label) == 1:
         return by_label[0], ""
     return None, f"none stated, and {len(by_label) or 'none'} of the types {'have' if by_label else 'has'} {domain}"
+
+
+def _outside(process: Json, types: Mapping[str, Json]) -> str:
+    """The type whose label a process of the host has that is in no container, where only containers have that label."""
+    if missing(process) or process["kernel"] or process["container"]:
+        return ""
+    domain = process["label"].split(":")[2:3]
+    return next(
+        (n for n, said in types.items() if said["level"] == "pair" and said["label"].split(":")[2:3] == domain), ""
+    )
 
 
 def _who(process: Json) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from stockade.audit.facts.command_line import mapped, values, verity_table
 from stockade.audit.facts.fact import Fact, Facts, missing
-from stockade.audit.facts.mounts import Mount, below, on_top
+from stockade.audit.facts.mounts import Mount, Tree, below
 from stockade.audit.facts.selinux import unpacked
 from stockade.audit.firewall import amounts_to
 from stockade.selinux.policydb import PolicydbError, read
@@ -133,7 +133,7 @@ def _compiled_header(d: Deriver) -> Fact:
 
 
 def _root_mount(d: Deriver) -> Fact:
-    mount = on_top(d.need("mounts"), "/")
+    mount = Tree(d.need("mounts")).root
     path = d.get("mounts").path
     return Fact.of(mount, path) if mount else Fact.malformed(path, "no mount at /")
 
@@ -144,7 +144,7 @@ def _root_over(d: Deriver) -> Fact:
     found = []
     for mount in mounts:
         point = mount["point"]
-        if point == "/" or any(below(point, folder) for folder in WRITABLE):
+        if mount == root or any(below(point, folder) for folder in WRITABLE):
             continue
         if fault := _over(mount, mounts, root):
             found.append({"point": point, "type": mount["type"], "source": mount["source"], "why": fault})
@@ -171,7 +171,7 @@ def _over(mount: Mount, mounts: Iterable[Mount], root: Mount) -> str:
 
 def _image(folder: str, mounts: Iterable[Mount], root: Mount) -> bool:
     """Is a folder on the root's own file system, with nothing over it but an overlay that is being judged itself?"""
-    if not folder.startswith("/") or ".." in folder.split("/"):
+    if not folder.startswith("/") or ".." in folder.split("/") or any(below(folder, place) for place in WRITABLE):
         return False
     over = [mount for mount in mounts if mount["point"] != "/" and below(folder, mount["point"])]
     return all(mount["type"] == "overlay" and mount["point"] == folder for mount in over) and bool(root)
@@ -201,6 +201,13 @@ def _parameters(d: Deriver) -> Fact:
     for name, value in d.need("kernel.command_line"):
         given[name.replace("-", "_")] = value
     return Fact.of(given, fact.path)
+
+
+def _init_parameters(d: Deriver) -> Fact:
+    """What systemd takes for its own: it reads the whole line, and does not stop where the kernel does."""
+    fact = d.get("kernel.init_parameters")
+    given = [*d.need("boot.parameters").items(), *d.need("kernel.init_parameters")]
+    return Fact.of({name.replace("-", "_") if "." in name else name: value for name, value in given}, fact.path)
 
 
 def _repeated(d: Deriver) -> Fact:
@@ -271,6 +278,7 @@ _DERIVED: Final[dict[str, Callable[[Deriver], Fact]]] = {
     "root.over": _root_over,
     "root.verity": _root_verity,
     "boot.parameters": _parameters,
+    "init.parameters": _init_parameters,
     "boot.repeated": _repeated,
     "boot.verity": _boot_verity,
     "firewall.ipv4": _firewall(4),

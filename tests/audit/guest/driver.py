@@ -193,6 +193,7 @@ setting("addresses of the kernel shown", "/proc/sys/kernel/kptr_restrict", "0")
 setting("setuid programs dump", "/proc/sys/fs/suid_dumpable", "2")
 setting("dumps go to a program", "/proc/sys/kernel/core_pattern", "|/tmp/x")
 setting("modules by another program", "/proc/sys/kernel/modprobe", "/tmp/x")
+setting("a program for events of devices", "/sys/kernel/uevent_helper", "/tmp/x")
 setting("links followed anywhere", "/proc/sys/fs/protected_symlinks", "0")
 setting("hard links to anything", "/proc/sys/fs/protected_hardlinks", "0")
 setting("user namespaces", "/proc/sys/user/max_user_namespaces", "100")
@@ -339,6 +340,7 @@ def sound() -> None:
     for name, value in values.items():
         with contextlib.suppress(OSError):
             Path("/proc/sys", *name.split("/")).write_text(str(value))
+    Path("/sys/kernel/uevent_helper").write_text("\n")
     for folder in Path("/proc/sys/net").glob("ipv*/conf/*"):
         for name, value in INTERFACE.items():
             with contextlib.suppress(OSError):

@@ -67,17 +67,26 @@ def _ourselves(host: Host) -> dict[str, Fact]:
     """Who reads: our capabilities, and whether our namespaces are the host's."""
     said = parsed(host.read("/proc/self/status"), _auditor)
     if host.kind != "live":
-        return {"ground.auditor": said, "ground.namespaces": said}
+        return {"ground.auditor": said, "ground.namespaces": said, "ground.root": said}
+    held = parsed(host.read(f"/proc/self/fdinfo/{host.root}"), _mount)
     inodes: dict[str, str | bool] = {}
     for kind in ("mnt", "net", "pid", "user", "cgroup"):
         own, first = host.link(f"/proc/self/ns/{kind}"), host.link(f"/proc/1/ns/{kind}")
         for one in (own, first):
             if not one.known and one.outcome != "absent":
-                return {"ground.auditor": said, "ground.namespaces": one}
+                return {"ground.auditor": said, "ground.namespaces": one, "ground.root": held}
         inodes[kind] = str(first.value or "").partition("[")[2][:-1]
         if kind == "net":
             inodes["net_own"] = str(own.value or "").partition("[")[2][:-1]
-    return {"ground.auditor": said, "ground.namespaces": Fact.of(inodes, "/proc/1/ns")}
+    return {"ground.auditor": said, "ground.namespaces": Fact.of(inodes, "/proc/1/ns"), "ground.root": held}
+
+
+def _mount(content: bytes) -> int:
+    """The id of the mount that a descriptor is of, from its fdinfo."""
+    lines = dict(one.partition(":")[::2] for one in content.decode("ascii").splitlines())
+    if not lines.get("mnt_id", "").strip().isdigit():
+        raise ValueError("a descriptor without the id of its mount")
+    return int(lines["mnt_id"])
 
 
 def _auditor(content: bytes) -> dict[str, int]:
@@ -88,8 +97,8 @@ def _auditor(content: bytes) -> dict[str, int]:
 
 
 def _root(host: Host, mounted: Fact) -> dict[str, Fact]:
-    """The device below / and its live table, from the mount that is on top."""
-    top = mounts.on_top(mounted.value, "/") if mounted.known else None
+    """The device below / and its live table, from the mount that PID 1 has its root in."""
+    top = mounts.Tree(mounted.value).root if mounted.known else None
     if top is None:
         fact = mounted if not mounted.known else Fact.malformed(mounted.path, "no mount at /")
         return {"root.device": fact, "root.table": fact}

@@ -22,14 +22,28 @@ def parameters(content: bytes) -> list[list[str | None]]:
     As the kernel's next_arg does it: a quote at the start of a word or after the `=` is removed, blanks in quotes
     belong to the word, and at `--` the kernel stops; what follows is for init.
     """
+    return _parsed(line(content))[0]
+
+
+def for_init(content: bytes) -> list[list[str | None]]:
+    """The same of what stands after `--`: words for PID 1, which reads those before it too."""
+    _, rest = _parsed(line(content))
     found: list[list[str | None]] = []
-    said = line(content)
+    while rest:
+        more, rest = _parsed(rest)
+        found += more
+    return found
+
+
+def _parsed(said: str) -> tuple[list[list[str | None]], str]:
+    """The parameters up to `--`, and the text after it."""
+    found: list[list[str | None]] = []
     at = 0
     while True:
         while at < len(said) and said[at] in SPACE:
             at += 1
         if at == len(said):
-            return found
+            return found, ""
         quoted = said[at] == '"'
         if quoted:
             at += 1
@@ -52,7 +66,7 @@ def parameters(content: bytes) -> list[list[str | None]]:
         if inside:
             raise ValueError("a quote that is not closed")
         if word == "--" and value is None:
-            return found
+            return found, said[at:]
         found.append([word, value])
 
 

@@ -24,6 +24,7 @@ KUBELET: Final = (
 PROXY: Final = ("/etc/kubernetes/kube-proxy/kube-proxy.conf", "/var/lib/kube-proxy/config.conf")
 CONTAINERD: Final = "/etc/containerd/config.toml"
 JOURNAL_FILES: Final = 20_000
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 def collect(host: Host) -> dict[str, Fact]:
@@ -190,7 +191,10 @@ def containerd(host: Host) -> Fact:
         settings = tomllib.loads(parse.text(said.value))
     except (ValueError, RecursionError) as error:
         return Fact.malformed(CONTAINERD, f"not TOML: {error}")
-    status = host.status(CONTAINERD)
+    status, booted = host.status(CONTAINERD), parse.parsed(host.read("/proc/stat", 1 << 20), parse.booted)
+    for fact in (status, booted):
+        if not fact.known and (fact is status or host.kind == "live"):
+            return Fact(fact.outcome, None, fact.path, fact.why)
     plugins = settings.get("plugins") or {}
     runtime = plugins.get("io.containerd.cri.v1.runtime") or plugins.get("io.containerd.grpc.v1.cri") or {}
     try:
@@ -212,7 +216,9 @@ def containerd(host: Host) -> Fact:
                     }
                     for name, one in sorted(runtimes.items())
                 ],
-                "changed": int(status.value.st_mtime) if status.known else 0,
+                # When its inode was changed: whoever writes a file can set its time, and not this one. The kernel
+                # tells of the boot in whole seconds, so that one more may have passed.
+                "changed": _TICKS * (int(status.value.st_ctime) - (booted.value if booted.known else 0) - 1),
             },
             CONTAINERD,
         )

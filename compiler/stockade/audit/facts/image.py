@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -99,8 +100,9 @@ def _program(folder: int, name: str, where: str, found: dict[str, Any]) -> None:
         try:
             if os.getxattr(file, "security.capability"):
                 found["capabilities"].append(where)
-        except OSError:
-            pass  # ENODATA, or a file system without extended attributes: no capabilities
+        except OSError as error:
+            if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):  # neither none, nor a file system without any
+                raise
         head = os.pread(file, 256, 0)
         if head.startswith(b"#!"):
             words = head[2:].split(b"\n")[0].split()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from stockade.audit.facts import parse
-from stockade.audit.facts.command_line import parameters
+from stockade.audit.facts.command_line import for_init, parameters
 from stockade.audit.facts.fact import Fact
 from stockade.audit.facts.host import Host
 
@@ -20,6 +20,8 @@ _PLAIN: Final = {
     "kernel.lockdown": ("/sys/kernel/security/lockdown", parse.bracketed),
     "kernel.sig_enforce": ("/sys/module/module/parameters/sig_enforce", parse.yes),
     "kernel.command_line": ("/proc/cmdline", parameters),
+    "kernel.init_parameters": ("/proc/cmdline", for_init),
+    "kernel.uevent_helper": ("/sys/kernel/uevent_helper", parse.setting),
     "kernel.tainted": ("/proc/sys/kernel/tainted", parse.number),
     "kernel.kexec_loaded": ("/sys/kernel/kexec_loaded", parse.number),
     "kernel.fips_enabled": ("/proc/sys/crypto/fips_enabled", parse.number),
@@ -161,6 +163,8 @@ def binfmt(host: Host) -> Fact:
 def secure_boot(host: Host) -> Fact:
     """EFI variables: enabled, setup (no key is enforced), enrolled (there is a platform key)."""
     ground = host.ground(_EFI)
+    if ground.outcome == "absent" and host.status("/sys/firmware/efi").known:
+        return Fact.unreadable(_EFI, "this host was started by EFI, and its variables are not mounted")
     if not ground.known:
         return ground
     enabled, setup = (host.read(f"{_EFI}/{name}-{_VARIABLE}", 64) for name in ("SecureBoot", "SetupMode"))

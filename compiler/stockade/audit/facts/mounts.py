@@ -63,13 +63,33 @@ def unescaped(said: str) -> str:
     return _ESCAPE.sub(lambda found: chr(int(found[1], 8)), said) if "\\" in said else said
 
 
-def on_top(mounts: Iterable[Mount], point: str) -> Mount | None:
-    """The mount that is seen at a mount point: the last of those that are stacked there."""
-    found = None
-    for mount in mounts:
-        if mount["point"] == point:
-            found = mount
-    return found
+class Tree:
+    """The mounts of one namespace as a process finds its way through them: by what lies on what, since one that was
+    moved keeps its place in the kernel's list."""
+
+    def __init__(self, mounts: Iterable[Mount]) -> None:
+        self._on = {(mount["parent"], mount["point"]): mount for mount in mounts if mount["parent"] != mount["id"]}
+        several = [mount for mount in mounts if mount["point"] == "/"]
+        ids = {mount["id"] for mount in several}
+        # Whoever has its root in a mount does not see what is laid upon that: of several at /, the lowest.
+        self.root: Mount | None = next((one for one in several if one["parent"] not in ids - {one["id"]}), None)
+        """The mount in which the process has its root."""
+        self.upon = [one for one in several if one is not self.root]
+        """What is mounted at / besides, which only those see who enter the namespace later."""
+
+    def at(self, path: str) -> Mount | None:
+        """The mount that an absolute path leads to."""
+        found, folder = self.root, ""
+        for name in path.split("/")[1:]:
+            folder = f"{folder}/{name}"
+            while found is not None and (more := self._on.get((found["id"], folder))) is not None:
+                found = more
+        return found
+
+    def on_top(self, point: str) -> Mount | None:
+        """The mount that is seen at a mount point; None where nothing is mounted there."""
+        found = self.at(point)
+        return found if found is not None and found["point"] == point else None
 
 
 def below(path: str, folder: str) -> bool:

@@ -61,6 +61,14 @@ def setting(content: bytes) -> int | str | list[int]:
     return said
 
 
+def booted(content: bytes) -> int:
+    """When the kernel was started, in seconds since 1970, from /proc/stat."""
+    found = [one.split() for one in text(content).splitlines() if one.startswith("btime ")]
+    if len(found) != 1 or len(found[0]) != 2:
+        raise ValueError("not one time of the boot")
+    return number(found[0][1].encode())
+
+
 def yes(content: bytes) -> bool:
     """A module parameter: Y or N, 1 or 0."""
     said = line(content).strip()

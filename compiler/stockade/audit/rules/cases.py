@@ -53,6 +53,8 @@ def _patched(value: Any, steps: Sequence[str], said: Any) -> Any:
             return [*value[:at], *value[at + 1 :]]
         return [*value[:at], _patched(value[at], rest, said), *value[at + 1 :]]
     key = next(iter(value)) if step == "*" else step
+    if said == "gone" and not rest:
+        return {name: one for name, one in value.items() if name != key}
     return {**value, key: _patched(value.get(key), rest, said)}
 
 

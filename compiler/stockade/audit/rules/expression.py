@@ -73,6 +73,8 @@ def _glob(value: Any, *patterns: Any) -> bool:
 
 
 def _below(path: Any, *folders: Any) -> bool:
+    if ".." in path.split("/"):  # it leads elsewhere
+        return False
     return any(folder == "/" or path == folder or path.startswith(folder + "/") for folder in folders)
 
 
