@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from stockade.cache import cache_folder
+
 SCHEMA = "stockade-memory/2"
 _KEPT = 16
 _LIMIT = 64 << 20
@@ -123,8 +125,7 @@ def _seal(manifest: str, data: bytes) -> bytes:
 
 
 def _folder() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(home) if home.startswith("/") else Path.home() / ".cache") / "stockade" / "builds"
+    return cache_folder("builds")
 
 
 def _ours(found: os.stat_result) -> bool:

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from stockade.cache import cache_folder
+
 
 def folder(name: str) -> Path:
     """The cache's folder of that name; it exists afterwards."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    root = Path(base) if base.startswith("/") else Path.home() / ".cache"
-    path = root / "stockade/lab" / name
+    path = cache_folder("lab") / name
     path.mkdir(parents=True, exist_ok=True)
     return path
 
