@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import settings
 from stockade.bundle.compile import Compiled, compile_policy
 from stockade.bundle.write import write
+from stockade.cache import cache_folder
 from stockade.model.grants import grants
 from stockade.model.policy import Policy
 from stockade.source.load import load
@@ -25,6 +28,22 @@ CONTAINERS = ("enforce/", "oci/test_runtimes.py", "seccomp/test_crun.py", "secco
 """What starts containers on this machine: all of them share its cgroups, and take turns in one worker."""
 FIRST = ("lab/test_trial.py", "containers", "lab/host", "prove", "seccomp", "learn/test_loop.py")
 """What takes longest begins first, so that no worker is left alone with it at the end."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the run a cache of its own, which ends with it; only the guest's images are those of whoever runs it.
+
+    Workers are started with it, and so is every process that a test starts.
+    """
+    if hasattr(config, "workerinput"):
+        return
+    images = cache_folder("lab")
+    own = tempfile.TemporaryDirectory(prefix="stockade-tests-")
+    config.add_cleanup(own.cleanup)
+    os.environ["XDG_CACHE_HOME"] = own.name
+    images.mkdir(parents=True, exist_ok=True)
+    cache_folder("").mkdir()
+    cache_folder("lab").symlink_to(images)
 
 
 def _group(place: str) -> str:

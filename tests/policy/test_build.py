@@ -9,11 +9,13 @@ import re
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from stockade.cache import cache_folder
 from stockade.model.names import CAPABILITIES, FAMILIES
 from stockade.model.policy import Policy
 from stockade.model.seccomp import Action
@@ -66,6 +68,17 @@ def test_a_bundle_holds_what_it_should(built: Path) -> None:
     wanted = {*HOST, "manifest.json"} | {f"containers/{name}/{file}" for name in TYPES for file in PER_TYPE}
     assert tree(built).keys() == wanted
     assert all(content for content in tree(built).values())
+
+
+def test_what_a_build_of_the_tests_remembers_is_not_kept_for_whoever_runs_them(tmp_path: Path) -> None:
+    policy = copied(tmp_path / "policy")
+    with (policy / "host/rules.yaml").open("a") as file:
+        file.write(f"# {uuid.uuid4()}\n")  # a source that nobody has built
+    assert stockade("build", policy, "-o", tmp_path / "bundle", cwd=tmp_path).returncode == 0
+    name = f"{hashlib.sha256((tmp_path / 'bundle/manifest.json').read_bytes()).hexdigest()}.json"
+    ours, theirs = cache_folder("builds"), cache_folder("lab").resolve().parent / "builds"
+    assert cache_folder("lab").is_symlink() and theirs.parent.name == "stockade"
+    assert (ours / name).is_file() and not (theirs / name).exists()
 
 
 def test_the_manifest_tells_every_file(built: Path) -> None:
