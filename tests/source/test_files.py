@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stockade.source.files import SourceFile, digest, read_files
+from stockade.source.diagnostics import PolicyError
+from stockade.source.files import MAX_BYTES, SourceFile, digest, read_files
 from stockade.source.load import load
 
 from tests.source import policies
@@ -88,9 +89,31 @@ def test_what_cannot_be_read_is_an_error(folder: Path, name: str, monkeypatch: p
         return call
 
     monkeypatch.setattr(os, "scandir", guard(os.scandir))
-    monkeypatch.setattr(Path, "read_bytes", guard(Path.read_bytes))
+    monkeypatch.setattr(Path, "open", guard(Path.open))
     with pytest.raises(PermissionError, match=str(refused)):
         load(folder)
+
+
+@pytest.mark.parametrize("target", ["missing.yaml", "x.yaml", "/etc/hostname", "/dev/zero"])
+def test_what_is_wrong_with_a_link_is_said_of_the_link(folder: Path, target: str) -> None:
+    """And of the link as it was named: by the folder that was given, which is a link itself here."""
+    link = folder.parent / "given"
+    link.symlink_to(folder)
+    (folder / "host/x.yaml").symlink_to(target)
+    with pytest.raises(OSError) as caught:
+        load(link)
+    assert caught.value.filename == str(link / "host/x.yaml")
+
+
+def test_a_file_without_an_end_is_read_no_further_than_the_limit(folder: Path) -> None:
+    with (folder / "host/x.yaml").open("wb") as file:
+        file.truncate(1 << 40)
+    assert max(len(one.data) for one in read_files(folder)) == MAX_BYTES + 1
+    with pytest.raises(PolicyError) as caught:
+        load(folder)
+    assert [(str(one.at), one.message) for one in caught.value.diagnostics] == [
+        ("host/x.yaml:1:1", "larger than 1 MiB")
+    ]
 
 
 def test_a_link_within_the_folder_is_the_file(folder: Path) -> None:

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+MAX_BYTES = 1 << 20
+"""The largest that a file of a policy may be."""
 AUDIT = "audit"
 """The folder of a policy that is the audit's and not the compiler's."""
 
@@ -30,22 +32,27 @@ def read_files(folder: Path) -> list[SourceFile]:
     """Every policy file below a folder, sorted by name.
 
     OSError when the folder or anything in it cannot be read, is a link that leads out of the folder or to a folder, is
-    neither a file nor a folder, is a folder with the name of a policy file, or has a name that is not UTF-8.
+    neither a file nor a folder, is a folder with the name of a policy file, is larger than any policy file may be, or
+    has a name that is not UTF-8. Its file name is below the folder as it was given.
     """
     root = folder.resolve(strict=True)
-    found = [
-        SourceFile(path.as_posix()[len(root.as_posix().rstrip("/")) + 1 :], path.read_bytes())
-        for path in _files(root, root)
-    ]
+    found = [SourceFile(path.relative_to(folder).as_posix(), _content(path)) for path in _files(folder, folder, root)]
     return sorted(found, key=lambda f: f.name)
 
 
-def _files(folder: Path, root: Path) -> Iterator[Path]:
+def _content(path: Path) -> bytes:
+    """What is in a file; one byte beyond the limit is read, by which whoever parses it sees that it is too large."""
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
+
+
+def _files(folder: Path, top: Path, root: Path) -> Iterator[Path]:
+    """The files below a folder of the policy `top`, which is `root` without links."""
     with os.scandir(folder) as entries:
         listed = sorted(entries, key=lambda entry: entry.name)
     for entry in listed:
         path = folder / entry.name
-        if entry.name.startswith(".") or (folder == root and entry.name == AUDIT):
+        if entry.name.startswith(".") or (folder == top and entry.name == AUDIT):
             continue
         if not entry.name.isprintable():  # what is not UTF-8 is not printable either
             raise OSError(errno.EILSEQ, "not a name that can be printed", str(path).encode("unicode_escape").decode())
@@ -54,13 +61,21 @@ def _files(folder: Path, root: Path) -> Iterator[Path]:
                 raise OSError(errno.ELOOP, "a link to a folder is not followed", str(path))
             if entry.name.endswith(".yaml"):
                 raise IsADirectoryError(errno.EISDIR, "a folder with the name of a policy file", str(path))
-            yield from _files(path, root)
+            yield from _files(path, top, root)
         elif not entry.name.endswith(".md"):
-            if entry.is_symlink() and not path.resolve(strict=True).is_relative_to(root):
+            if entry.is_symlink() and not _target(path).is_relative_to(root):
                 raise OSError(errno.EXDEV, "a link that leads out of the policy folder", str(path))
             if not entry.is_file():
                 raise OSError(errno.EINVAL, "neither a file nor a folder", str(path))
             yield path
+
+
+def _target(link: Path) -> Path:
+    """Where a link leads. OSError names the link, and not where it would lead."""
+    try:
+        return link.resolve(strict=True)
+    except OSError as error:
+        raise OSError(error.errno, f"a link that leads nowhere: {error.strerror}", str(link)) from None
 
 
 def digests(files: list[SourceFile]) -> dict[str, str]:

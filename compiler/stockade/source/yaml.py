@@ -16,8 +16,8 @@ from yaml.cyaml import CLoader
 
 from stockade.model.position import Position
 from stockade.source.diagnostics import Diagnostics
+from stockade.source.files import MAX_BYTES
 
-MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
 MAX_NODES = 200_000
 
