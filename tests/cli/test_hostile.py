@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,85 @@ def test_no_command_takes_another_file(
     assert "Usage:" not in said, "the file is what is wrong, and not the command line"
     assert len(said) < 2000, said
     assert not out.exists(), "nothing is written"
+
+
+READING = {
+    **{name: words for name, words in COMMANDS.items() if words.split()[0] in ("seccomp", "import")},
+    **{name: words for name, words in COMMANDS.items() if name in ("audit facts", "audit waivers", "audit rules")},
+    "import filter": "import oci CONFIG --seccomp FILE",
+    "diff": "diff PROFILE FILE",
+    "learn": "learn FILE",
+    "lab run": "lab run --file FILE:/x -- true",
+    "check mutate": "check --mutate FILE.cil",
+}
+"""Commands that read one file, whatever it is."""
+WHY = {
+    "missing": r": No such file or directory\n",
+    "folder": r": (Is a directory|a folder, where a seccomp profile or a raw filter is expected)\n",
+    "loop": r": Too many levels of symbolic links\n",
+    "endless": r"(:1: a line|:) larger than \d+ MiB\n",
+}
+GOOD = {
+    "CONFIG": '{"ociVersion": "1.0.2", "process": {"args": ["/x"], "cwd": "/"}, "root": {"path": "/x"}}',
+    "PROFILE": '{"defaultAction": "SCMP_ACT_ERRNO"}',
+}
+
+
+def _good(folder: Path) -> dict[str, str]:
+    """Files that nothing is wrong with, by their words on a command line."""
+    for name, content in GOOD.items():
+        (folder / name).write_text(content)
+    return {name: str(folder / name) for name in GOOD}
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"),
+    [one for one in product(READING, WHY) if one != ("diff", "folder")],  # a folder is a policy there
+)
+def test_one_line_says_why_a_file_is_not_read(
+    command: str, kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    file = tmp_path / ("given.cil" if "FILE.cil" in READING[command] else "given")
+    FILES[kind](file)
+    if file.is_dir() and file.suffix:
+        (file / "part.cil").mkdir()
+    given = {"FILE": str(file), "FILE.cil": str(file), "FILE:/x": f"{file}:/x", "OUT": str(out)}
+    given |= {"GENUINE": str(GENUINE), **_good(tmp_path)}
+    code = main([given.get(word, word) for word in READING[command].split()])
+    said = capfd.readouterr()
+    assert (code, said.out) == (3, ""), said.err
+    assert re.fullmatch(f"stockade: {file}(/part.cil)?{WHY[kind]}", said.err), said.err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "endless"])
+@pytest.mark.parametrize("command", sorted(READING.keys() - {"lab run", "check mutate", "diff"}))
+def test_standard_input_is_a_file_like_any_other(
+    command: str,
+    closed: bool,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = {"FILE": "-", "OUT": str(tmp_path / "out"), "GENUINE": str(GENUINE), **_good(tmp_path)}
+    with Path("/dev/zero").open() as endless:
+        monkeypatch.setattr("sys.stdin", None if closed else endless)
+        code = main([given.get(word, word) for word in READING[command].split()])
+    why = ": it is closed" if closed else WHY["endless"].removesuffix(r"\n")
+    said = capfd.readouterr().err
+    assert code == 3 and re.fullmatch(f"stockade: standard input{why}\n", said), said
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "\x1b[2Jwiped", "a\x85b"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_name_that_no_line_can_show_is_said_with_escapes(
+    command: str, name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given = {"FILE": name, "OUT": str(tmp_path / "out"), "GENUINE": str(GENUINE)}
+    code = main([given.get(word, word) for word in COMMANDS[command].split()])
+    shown = name.encode("unicode_escape").decode()
+    assert code == 3 and capfd.readouterr().err == f"stockade: {shown}: a name with a control character\n"
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {

@@ -58,7 +58,9 @@ def parameters(command: click.Command, path: str) -> Iterator[tuple[str, click.P
 
 
 def test_no_path_on_the_command_line_is_tried_before_it_is_used() -> None:
-    paths = [(name, one.type) for name, one in parameters(group.stockade, "stockade") if type(one.type) is click.Path]
+    paths = [
+        (name, one.type) for name, one in parameters(group.stockade, "stockade") if isinstance(one.type, click.Path)
+    ]
     assert len(paths) > 30
     assert [name for name, kind in paths if isinstance(kind, click.Path) and (kind.readable or kind.exists)] == []
 

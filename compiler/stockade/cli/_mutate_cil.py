@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stockade.cli.files import MIB, read
 from stockade.cli.output import Answer, Stop, json_document, table, text
+
+_LIMIT = 256 * MIB
 
 
 def mutate_cil(path: Path, subjects: str | None, objects: str | None, verbs: str | None, form: str) -> Answer:
@@ -14,10 +17,10 @@ def mutate_cil(path: Path, subjects: str | None, objects: str | None, verbs: str
 
     parts = sorted(path.glob("*.cil")) if path.is_dir() else [path]
     try:
-        found = score([(str(part), part.read_bytes()) for part in parts], subjects, objects, verbs)
+        found = score([(str(part), read(part, _LIMIT)) for part in parts], subjects, objects, verbs)
     except (CilError, Unscored) as error:
         raise Stop(f"{path}: {error}", Answer.NO if isinstance(error, CilError) else Answer.USAGE) from None
-    except (OSError, SepolError) as error:
+    except SepolError as error:
         raise Stop(f"{path}: {error}") from error
     refused = sum(found.rejected.values())
     reach: dict[tuple[str, str], list[str]] = {}
@@ -52,9 +55,9 @@ def mutate_cil(path: Path, subjects: str | None, objects: str | None, verbs: str
 
 
 def is_cil(path: Path | None) -> bool:
-    """Whether a path is CIL and no policy of ours: a file `.cil`, or a folder with such files and no host."""
+    """Whether a path is CIL and no policy of ours: what is called `.cil`, or a folder with such files and no host."""
     if path is None:
         return False
     if path.is_dir():
         return not (path / "host").is_dir() and any(path.glob("*.cil"))
-    return path.suffix == ".cil" and path.is_file()
+    return path.suffix == ".cil"

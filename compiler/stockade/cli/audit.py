@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stockade.cli import files
 from stockade.cli.audit_output import FORMATS, show, write
 from stockade.cli.output import PLACE, Answer, Stop
 
@@ -112,7 +113,7 @@ def _rules(profile: str, only: Sequence[str], own: Sequence[Path]) -> tuple[Rule
     from stockade.audit.rules.rule import RuleError
 
     try:
-        every = [*shipped(), *load([(str(path), read_text(path)) for path in own])]
+        every = [*shipped(), *load([(str(path), files.read_text(path, MAX_TEXT)) for path in own])]
         if not only:
             mine = {one.name for one in every[len(shipped()) :]}
             return tuple(one for one in every if one.name in mine or one in chosen(every, profile))
@@ -152,7 +153,7 @@ def _waivers(path: Path | None) -> tuple[Waiver, ...]:
     from stockade.audit.waivers import WaiverError, load
 
     try:
-        return load(read(read_text(path)))
+        return load(read(files.read_text(path, MAX_TEXT)))
     except (WaiverError, yaml.YAMLError) as error:
         raise Stop(f"{path}: {' '.join(str(error).split())}") from None
 
@@ -161,7 +162,7 @@ def _recorded(path: Path) -> Facts:
     from stockade.audit.facts.fact import LIMIT, FactsError, from_json
 
     try:
-        return from_json(_bytes(path, LIMIT))
+        return from_json(files.read(path, LIMIT))
     except FactsError as error:
         raise Stop(f"{path}: {error}") from None
 
@@ -171,7 +172,9 @@ def _collected(host: Host, own: Sequence[Path], *, walk: bool, ptrace: bool) -> 
     from stockade.audit.rules.load import load, shipped
 
     asked = {name for one in shipped() for name in one.facts}
-    asked |= {name for one in load([(str(path), read_text(path)) for path in own]) for name in one.facts}
+    asked |= {
+        name for one in load([(str(path), files.read_text(path, MAX_TEXT)) for path in own]) for name in one.facts
+    }
     return collect(host, asked, walk=walk, ptrace=ptrace, now=int(time.time()))
 
 
@@ -228,23 +231,3 @@ def differences(compiled: bytes, loaded: bytes) -> list[str]:
 def _access(one: Access) -> str:
     when = f" if {one.condition}" if one.condition else ""
     return f"{one.source} {one.target}:{one.tclass} {{ {' '.join(one.perms)} }}{when}"
-
-
-def read_text(path: Path) -> str:
-    """A text file of the operator's, or the end of the command."""
-    try:
-        return _bytes(path, MAX_TEXT).decode()
-    except UnicodeDecodeError:
-        raise Stop(f"{path}: not UTF-8") from None
-
-
-def _bytes(path: Path, limit: int) -> bytes:
-    """What is in a file of the operator's, which may be a device without an end."""
-    try:
-        with path.open("rb") as file:
-            found = file.read(limit + 1)
-    except OSError as error:
-        raise Stop(f"{path}: {error.strerror}") from None
-    if len(found) > limit:
-        raise Stop(f"{path}: larger than {limit} bytes")
-    return found

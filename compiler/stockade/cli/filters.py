@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from stockade.cli import files
 from stockade.cli.output import Answer, Stop
 from stockade.model.names import CAPABILITIES
 from stockade.model.seccomp import Verdict
@@ -98,11 +99,10 @@ def this_machine() -> str:
 
 
 def load(path: Path) -> bytes:
-    """The bytes of a file, no more than a little above the largest profile."""
+    """The bytes of a profile or a filter; `-` is standard input."""
     if path.is_dir():
         raise Stop(f"{path}: {folder(path)}")
-    with path.open("rb") as file:
-        return file.read(MAX_BYTES + 1)
+    return files.read(path, MAX_BYTES)
 
 
 def folder(path: Path) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from stockade.cli.files import MIB
+from stockade.cli.files import read as read_whole
 from stockade.cli.output import PLACE, Answer, Stop, format_option, json_document, message, text
 
 
@@ -147,7 +149,7 @@ def verify_(bundle: Path, without: tuple[str, ...], by_annotation: bool) -> None
             return Profile.from_files(oci, seccomp, defaults)
 
         decided = None if by_annotation else Decided(FOLDER)
-        wider = findings(sys.stdin.buffer.read(), profile_of, without, decided)
+        wider = findings(read_whole(Path("-"), 16 * MIB), profile_of, without, decided)
     except BundleError as error:
         raise Stop(f"{bundle}: {error}") from None
     except Refused as refused:

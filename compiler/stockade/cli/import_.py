@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from stockade.cli import filters
+from stockade.cli import files, filters
 from stockade.cli.output import FILE, PLACE, STREAM, Answer, Stop, message
 from stockade.cli.policy import find_policy
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from stockade.importing.draft import Draft
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+_LIMIT = 16 * files.MIB
 
 
 @click.group()
@@ -179,11 +179,7 @@ def _import(
 
 def _json(path: Path) -> Any:
     """The document in a file, or on standard input; Stop where it is none, or has a key twice."""
-    from stockade.seccomp.profile_json import MAX_BYTES
-
-    data = sys.stdin.buffer.read(MAX_BYTES + 1) if str(path) == "-" else filters.load(path)
-    if len(data) > MAX_BYTES:
-        raise Stop(f"{path}: larger than {MAX_BYTES} bytes")
+    data = files.read(path, _LIMIT)
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
@@ -202,9 +198,7 @@ def _hand_over(written: str, output: Path | None) -> int:
     if output is None:
         click.echo(written, nl=False)
     else:
-        from stockade.cli.files import write_whole
-
-        write_whole(output, written.encode())
+        files.write_whole(output, written.encode())
     return 0
 
 
@@ -224,9 +218,9 @@ def _groups(folder: Path) -> dict[str, tuple[str, ...]]:
     from stockade.source.files import read_files
 
     report = Diagnostics()
-    files = [file for file in read_files(folder) if file.name.startswith("containers/") and b"groups:" in file.data]
+    said = [file for file in read_files(folder) if file.name.startswith("containers/") and b"groups:" in file.data]
     try:
-        groups = syscall_groups(read_all(files, report)["groups"], report) if files else {}
+        groups = syscall_groups(read_all(said, report)["groups"], report) if said else {}
         report.raise_if_any()
     except PolicyError as error:
         raise Stop(f"{folder}: its groups of system calls cannot be read:\n{error.render(f'{folder}/')}") from None

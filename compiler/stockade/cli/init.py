@@ -64,7 +64,7 @@ def command(
     if base is None:
         raise Stop("no policy is shipped with this installation, so there is none to start from")
     asked = sys.stdin.isatty() and not yes
-    own = folder.resolve().parent.name.lower()
+    own = Path(os.path.realpath(folder)).parent.name.lower()
     name = name or (_ask("Name of the policy", own if _NAME.match(own) else "mine") if asked else None)
     name = _named(name or (own if _NAME.match(own) else "mine"), "--name")
     if container is None and asked:

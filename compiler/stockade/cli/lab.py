@@ -7,9 +7,13 @@ from typing import TextIO
 
 import click
 
+from stockade.cli.files import MIB, read
 from stockade.cli.lab_image import built, failures
 from stockade.cli.lab_prove import prove
-from stockade.cli.output import PLACE, Answer, Stop, format_option, json_document, table, text
+from stockade.cli.output import PLACE, Answer, Stop, format_option, json_document, shown, table, text
+
+_LAID = 256 * MIB
+"""Bytes that a file or a standard input may have which the guest, with its memory, is given."""
 
 
 @click.group()
@@ -159,8 +163,8 @@ def run(
         if not colon or not target.startswith("/"):
             raise click.UsageError(f"--file {pair}: it is FROM:TO, and TO is absolute")
         try:
-            here = Path(source)
-            laid.append(File(target, here.read_bytes(), here.stat().st_mode & 0o777))
+            here = Path(shown(source))
+            laid.append(File(target, read(here, _LAID), here.stat().st_mode & 0o777))
         except OSError as error:
             raise Stop(f"{source}: {error.strerror}") from error
     with failures(bundle):
@@ -171,7 +175,7 @@ def run(
             argv,
             By(by),
             context,
-            stdin=sys.stdin.buffer.read() if with_stdin else b"",
+            stdin=read(Path("-"), _LAID) if with_stdin else b"",
             env={"PATH": path},
             timeout=timeout,
         )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from stockade.cli import files
 from stockade.cli.output import PLACE, STREAM, Answer, Stop, format_option, json_document, message, text
 from stockade.cli.policy import find_policy, prove, refuse
 from stockade.source.files import read_files
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from stockade.source.files import SourceFile
 
 _SHOWN = 20
+_LINE = files.MIB
+"""More than any record has, and than any entry of a journal."""
 
 
 @click.command()
@@ -57,9 +59,9 @@ def command(
     from stockade.source.load import build
 
     folder = find_policy(policy)
-    files = read_files(folder)
+    source = read_files(folder)
     try:
-        loaded = build(files)
+        loaded = build(source)
     except PolicyError as error:
         raise refuse(error.diagnostics, error.texts, folder, form) from None
     if container is not None and container not in loaded.containers:
@@ -72,7 +74,7 @@ def command(
     if found is not None and log.unread:
         raise Stop(f"{len(log.unread)} records could not be read: what seems unused may not be", Answer.UNDETERMINED)
     if write and (changes.rules or changes.calls or (found and found.drops)):
-        _write(folder, files, changes, found, why, form)
+        _write(folder, source, changes, found, why, form)
     if log.unread:
         raise Stop(f"{len(log.unread)} records could not be read", Answer.UNDETERMINED)
     return Answer.NO if changes.refused else Answer.YES
@@ -83,11 +85,7 @@ def _read(logs: tuple[Path, ...]) -> Log:
 
     found = Log()
     for path in logs:
-        if str(path) == "-":
-            found.read("standard input", sys.stdin)
-            continue
-        with path.open(encoding="utf-8", errors="backslashreplace") as lines:
-            found.read(str(path), lines)
+        found.read(files.named(path), files.lines(path, _LINE))
     return found
 
 
@@ -178,18 +176,18 @@ def _as_json(found: Unused) -> dict[str, object]:
     }
 
 
-def _write(folder: Path, files: list[SourceFile], changes: Changes, found: Unused | None, why: str, form: str) -> None:
+def _write(folder: Path, source: list[SourceFile], changes: Changes, found: Unused | None, why: str, form: str) -> None:
     """Change the files, each in one step, once the changed policy is proven to hold."""
     from stockade.learn.edit import differences, edited, narrowed
 
     try:
-        after = edited(files, changes)
+        after = edited(source, changes)
         if found is not None and found.drops:
             after = narrowed(after, found, why)
     except ValueError as error:
         raise Stop(str(error), Answer.NO) from None
     prove(folder, after, os.cpu_count() or 1, form, complain=True)  # learning is what a type complains for
-    for name, data in differences(files, after).items():
+    for name, data in differences(source, after).items():
         path = folder / name
         beside = path.with_name(f".{path.name}.new")
         try:

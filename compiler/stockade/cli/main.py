@@ -91,7 +91,9 @@ def _answer(words: list[str]) -> int:
 
 def _describe(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
-        where = f"{error.filename}: " if error.filename is not None else ""
+        from stockade.cli.output import spelled
+
+        where = f"{spelled(str(error.filename))}: " if error.filename is not None else ""
         return f"{where}{error.strerror}"
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] != "stockade":
         return f"the Python package {error.name} is missing (`stockade doctor` says how to install what is)"

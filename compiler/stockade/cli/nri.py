@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from stockade.cli.output import Answer, Decorated, Stop
+from stockade.cli.output import Answer, Decorated, Stop, shown
 from stockade.enforce.nri.run import OPTIONS, PARTIAL, Settings
 
 
@@ -45,6 +45,8 @@ def command(**settings: Any) -> int:
     """Serve until told to stop."""
     from stockade.enforce.nri.run import CannotRun, run
 
+    for said in settings.values():
+        shown(str(said))
     try:
         return run(Settings(**settings), os.environ)
     except CannotRun as reason:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from importlib.util import find_spec
@@ -14,11 +15,6 @@ from typing import Any, TextIO, TypeVar
 import click
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-PLACE = click.Path(path_type=Path, readable=False)
-FILE = click.Path(path_type=Path, readable=False, dir_okay=False)
-STREAM = click.Path(path_type=Path, readable=False, allow_dash=True)
-"""What a command line names: a file or folder, a file to write, what `-` may stand for. Whether it can be read is not
-asked here: click would answer with 2, and a file that cannot be read is undetermined, which is 3."""
 
 
 class Answer(IntEnum):
@@ -36,6 +32,23 @@ class Stop(Exception):
     def __init__(self, message: str = "", answer: Answer = Answer.UNDETERMINED) -> None:
         super().__init__(message)
         self.answer = answer
+
+
+class _Name(click.Path):
+    """A name that a line can show."""
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        shown(str(value))
+        return super().convert(value, param, ctx)
+
+
+PLACE = _Name(path_type=Path, readable=False)
+FILE = _Name(path_type=Path, readable=False, dir_okay=False)
+STREAM = _Name(path_type=Path, readable=False, allow_dash=True)
+"""What a command line names: a file or folder, a file to write, what `-` may stand for. Whether it can be read is not
+asked here: click would answer with 2, and a file that cannot be read is undetermined, which is 3."""
 
 
 def format_option(command: Decorated) -> Decorated:
@@ -65,6 +78,18 @@ def printable(line: str) -> str:
     if line.isprintable():
         return line
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in line)
+
+
+def spelled(name: str) -> str:
+    """A name as it can stand in a line: the same, and a line's end and a tab as escapes too."""
+    return printable(name).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def shown(name: str) -> str:
+    """The same name. Stop where it has a control character, which would make two lines of one, or clear a terminal."""
+    if any(unicodedata.category(letter) == "Cc" for letter in name):
+        raise Stop(f"{spelled(name)}: a name with a control character")
+    return name
 
 
 def on_terminal(stream: TextIO | None = None) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import hashlib
+import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -43,12 +46,15 @@ def shipped() -> Path | None:
 def find_policy(given: Path | None) -> Path:
     """The policy folder to work on: the one given, `./policy`, or the shipped one."""
     if given is not None:
-        if not given.is_dir():
-            raise Stop(f"{given}: {'not a folder' if given.exists() else 'no such folder'}")
+        try:
+            if not stat.S_ISDIR(given.stat().st_mode):
+                raise Stop(f"{given}: not a folder")
+        except OSError as error:
+            raise Stop(f"{given}: {'no such folder' if error.errno == errno.ENOENT else error.strerror}") from None
         return given
     here = Path("policy")
-    if here.is_dir():
-        return here
+    if os.path.lexists(here):  # a link that leads nowhere was meant as the policy too
+        return find_policy(here)
     found = shipped()
     if found is None:
         raise Stop("no policy named, none in ./policy, and none shipped with this installation")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stockade.bundle.manifest import NAME, BundleError
 from stockade.bundle.read import read
+from stockade.cli import files
 from stockade.cli.filters import KERNEL_POLICY
 from stockade.cli.output import Answer, Stop
 from stockade.cli.policy import refuse
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from stockade.prove.policy_diff import PolicyDiff
     from stockade.seccomp.diff import Difference
     from stockade.seccomp.judge import Judge
+
+
+_LIMIT = 256 * files.MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ def side(path: Path, form: str) -> Side | None:
         with path.open("rb") as file:
             if file.read(len(KERNEL_POLICY)) != KERNEL_POLICY:
                 return None
-        return Side(path.read_bytes())
+        return Side(files.read(path, _LIMIT))
     return _bundle(path) if (path / NAME).is_file() else _folder(path, form)
 
 
@@ -58,8 +62,8 @@ def _bundle(path: Path) -> Side:
     try:
         bundle = read(path)
         listed = {entry.path for entry in bundle.manifest.entries}
-        files = {(name, arch): f"containers/{name}/seccomp.{arch}.bpf" for name in bundle.types for arch in NATIVE}
-        judges = {key: FilterJudge(bundle.bytes(file)) for key, file in files.items() if file in listed}
+        filters = {(name, arch): f"containers/{name}/seccomp.{arch}.bpf" for name in bundle.types for arch in NATIVE}
+        judges = {key: FilterJudge(bundle.bytes(file)) for key, file in filters.items() if file in listed}
         specs = {name: json.loads(bundle.bytes(f"containers/{name}/oci.json")) for name in bundle.types}
         return Side(kernel_policy(bundle)[1], judges, specs)
     except BundleError as error:
@@ -74,13 +78,13 @@ def _folder(path: Path, form: str) -> Side:
     from stockade.source.load import build
 
     try:
-        files = read_files(path)
-        policy = build(files)
+        source = read_files(path)
+        policy = build(source)
     except PolicyError as error:
         raise refuse(error.diagnostics, error.texts, path, form) from None
     types = policy.containers.values()
     judges = {(c.name, arch): PolicyJudge(c.answered, (arch,)) for c in types for arch in c.architectures}
-    texts = {file.name: file.data.decode("utf-8", "replace") for file in files}
+    texts = {file.name: file.data.decode("utf-8", "replace") for file in source}
     try:
         specs = {c.name: to_runtime_spec(c) for c in types}
     except OciError as error:

@@ -19,6 +19,7 @@ CONFIG = "/etc/containerd/config.toml"
 SOCKET = "/var/run/nri/nri.sock"
 VERSIONS = (2, 3)
 _FILES = 64
+_LIMIT = 1 << 20
 
 
 class RecipeError(Exception):
@@ -125,7 +126,11 @@ def _load(path: Path) -> list[tuple[Path, dict[str, Any]]]:
         if len(seen) > _FILES:
             raise RecipeError(f"{path}: imports more than {_FILES} files")
         try:
-            parsed = tomllib.loads(place.read_text(encoding="utf-8"))
+            with place.open("rb") as file:
+                content = file.read(_LIMIT + 1)
+            if len(content) > _LIMIT:
+                raise RecipeError(f"{place}: larger than {_LIMIT} bytes")
+            parsed = tomllib.loads(content.decode("utf-8"))
         except OSError as error:
             raise RecipeError(f"{place}: {error.strerror}") from error
         except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
