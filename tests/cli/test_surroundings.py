@@ -133,6 +133,10 @@ def test_a_folder_that_may_not_be_written_is_3(words: str, place: Path, capfd: p
         "hook install --bundle given --prefix made --runtime /bin/true",
         "hook install --bundle BUNDLE --prefix made --runtime /bin/true --select given",
         "audit --root given",
+        "check given",
+        "can web load-kernel-module given",
+        "test given/policy",
+        "init given/policy",
     ],
 )
 def test_a_link_that_leads_nowhere_is_3(
@@ -144,6 +148,16 @@ def test_a_link_that_leads_nowhere_is_3(
     assert (code, said.out) == (3, "")
     assert "given" in said.err or "nowhere" in said.err
     assert "unexpected" not in said.err and not Path("made").exists()
+
+
+@pytest.mark.parametrize("target", ["policy", "nowhere", "a file"])
+def test_what_stands_at_the_policys_place_is_meant(target: str, place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """And not the shipped policy, of which nobody spoke."""
+    Path("a file").write_text("")
+    Path("policy").symlink_to(target)
+    assert main(["check"]) == 3
+    why = {"policy": "Too many levels of symbolic links", "nowhere": "no such folder", "a file": "not a folder"}
+    assert capfd.readouterr().err == f"stockade: policy: {why[target]}\n"
 
 
 def test_no_home_and_a_locale_without_letters_cost_no_answer(place: Path) -> None:
