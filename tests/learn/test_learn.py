@@ -95,7 +95,7 @@ def test_what_a_rule_gives_already_is_said_to_be_held_back_by_something_else(pol
 @pytest.mark.parametrize(
     ("denial", "why"),
     [
-        (("nobody_t", "data_t", "file", ("read",)), "no label nobody_t"),
+        (("data_t", "data_t", "file", ("read",)), "data is no subject"),
         (("container_t", "data_t", "hovercraft", ("fly",)), "no hovercraft fly"),
         (("web_t", "data_t", "filesystem", ("mount",)), "web"),
     ],
@@ -115,6 +115,53 @@ def test_a_shared_label_needs_to_be_told_whose_it_was(policy: Policy) -> None:
     log = log_of(logs.seccomp(1, "control_t", "c000003e", "165"))
     assert "say whose it was with --type" in Learner(policy).learn(log, None).unmoved[0]
     assert Learner(policy).learn(log, "control").calls[0].container == "control"
+
+
+STRANGE = (
+    logs.raw(1, ("nobody_t", "data_t", "file", ("read", "write")), "s0"),
+    logs.raw(2, ("container_t", "nothing_t", "file", ("read",)), "s0"),
+    logs.raw(3, ("nobody_t", "nothing_t", "file", ("read",)), "s0"),
+    logs.seccomp(4, "nobody_t", "c000003e", "165"),
+    logs.seccomp(5, "nobody_t", "c000003e", "165"),
+)
+
+
+@pytest.mark.parametrize("whose", [None, "web"])
+def test_what_is_about_a_label_that_the_policy_does_not_have_is_counted(policy: Policy, whose: str | None) -> None:
+    changes = Learner(policy).learn(log_of(*STRANGE), whose)
+    assert {label: (seen.count, seen.first.line) for label, seen in changes.strangers.items()} == {
+        "nobody_t": (5, 1),
+        "nothing_t": (1, 2),
+    }
+    assert (changes.rules, changes.calls, changes.refused, changes.unmoved) == ([], [], [], [])
+
+
+def test_it_is_said_how_much_was_passed_over(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "a.log"
+    log.write_text("\n".join([*STRANGE, logs.seccomp(6, "web_t", "c000003e", "165")]))
+    assert main(["learn", str(log), "--policy", str(SHIPPED)]) == 0
+    said = capfd.readouterr()
+    about = f"nobody_t (5, first at {log}:1), nothing_t (1, first at {log}:2)"
+    assert f"passed over 6 denials, about labels that the policy does not have: {about}\n" in said.err
+    assert "allow: [mount]" in said.out
+    assert main(["learn", str(log), "--policy", str(SHIPPED), "--format", "json"]) == 0
+    assert [one["count"] for one in json.loads(capfd.readouterr().out)["strangers"]] == [5, 1]
+
+
+@pytest.mark.parametrize(("label", "whose"), [("batch_t", "batch"), ("runtime_t", "web"), ("web_t", "web")])
+def test_a_label_says_whose_call_it_was_before_the_option_does(policy: Policy, label: str, whose: str) -> None:
+    """A call of the runtime's is made when the container's filter holds already, and its label not yet."""
+    (calls,) = Learner(policy).learn(log_of(logs.seccomp(1, label, "c000003e", "165")), "web").calls
+    assert calls.container == whose
+
+
+def test_a_line_without_an_end_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "a.log"
+    log.write_bytes(b"a line\n" + b"x" * ((1 << 20) + 1))
+    assert main(["learn", str(log), "--policy", str(SHIPPED)]) == 3
+    assert capfd.readouterr().err == f"stockade: {log}:2: a line larger than 1 MiB\n"
+    log.write_bytes(b"x" * (1 << 20))
+    assert main(["learn", str(log), "--policy", str(SHIPPED)]) == 0
 
 
 def test_a_call_that_an_entry_decides_is_left_to_a_person(policy: Policy) -> None:

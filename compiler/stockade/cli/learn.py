@@ -128,6 +128,10 @@ def _say(log: Log, changes: Changes, found: Unused | None, why: str, form: str) 
                 "calls": [{"container": c.container, "allow": dict(c.calls)} for c in changes.calls],
                 "refused": changes.refused,
                 "unmoved": changes.unmoved,
+                "strangers": [
+                    {"label": label, "count": seen.count, "first": str(seen.first)}
+                    for label, seen in sorted(changes.strangers.items())
+                ],
                 **({} if found is None else {"unused": _as_json(found)}),
             }
         )
@@ -156,6 +160,12 @@ def _say(log: Log, changes: Changes, found: Unused | None, why: str, form: str) 
             message(f"{title}: {line}")
         if len(lines) > _SHOWN:
             message(f"{title}: and {len(lines) - _SHOWN} more; --format json has all")
+    if changes.strangers:
+        listed = sorted(changes.strangers.items(), key=lambda item: (-item[1].count, item[0]))
+        names = ", ".join(f"{label} ({seen.count}, first at {seen.first})" for label, seen in listed[:_SHOWN])
+        more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+        total = sum(seen.count for _, seen in listed)
+        message(f"passed over {total} denials, about labels that the policy does not have: {names}{more}")
     for place, why in log.unread[:_SHOWN]:
         message(f"not read: {place}: {why}")
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(log.others.items()))

@@ -42,12 +42,21 @@ class NewCalls:
 
 @dataclass(slots=True)
 class Changes:
-    """What would let everything pass that was denied, and what cannot; `refused` names the promises in the way."""
+    """What would let everything pass that was denied, and what cannot; `refused` names the promises in the way.
+
+    `strangers` are labels that the policy does not have: how many denials of each were passed over, and the first.
+    """
 
     rules: list[NewRule] = field(default_factory=list)
     calls: list[NewCalls] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     unmoved: list[str] = field(default_factory=list)
+    strangers: dict[str, Seen] = field(default_factory=dict)
+
+    def pass_over(self, label: str, first: Place, count: int) -> None:
+        """Count denials that are about a label which the policy does not have."""
+        seen = self.strangers.setdefault(label, Seen(first))
+        seen.first, seen.count = min(seen.first, first), seen.count + count
 
 
 class Learner:
@@ -81,8 +90,7 @@ class Learner:
         for (source, target), accesses in sorted(pairs.items()):
             first = min(seen.first for seen in accesses.values())
             if source not in self.subjects or target not in self.labels:
-                unknown = source if source not in self.subjects else target
-                found.unmoved.append(f"{first}: the policy has no label {unknown}")
+                self._stranger(source, target, first, _total(accesses), found)
                 continue
             subject, thing = self.labels[source], self.labels[target]
             access = self._known(accesses, found)
@@ -96,6 +104,14 @@ class Learner:
                 self._ask(subject, thing, wanted, Seen(first, _total(accesses)), asked, found)
         for (subject, access), targets in sorted(asked.items(), key=lambda item: min(item[1].items())[1].first):
             found.rules.append(self._rule(subject, access, targets))
+
+    def _stranger(self, source: str, target: str, first: Place, count: int, found: Changes) -> None:
+        """Note that a rule has no words for one of two labels: the policy lacks it, or it is no subject's."""
+        for label in (source, target):
+            if label not in self.labels:
+                found.pass_over(label, first, count)
+                return
+        found.unmoved.append(f"{first}: {self._name(self.labels[source])} is no subject, and only subjects have rules")
 
     def _known(self, accesses: Iterable[Access], found: Changes) -> int:
         access = NOTHING
@@ -174,7 +190,12 @@ class Learner:
             domains[one.domain].append(name)
         asked: dict[str, dict[str, Seen]] = defaultdict(dict)
         for (label, call), seen in sorted(log.calls.items()):
-            names = [container] if container else domains.get(self.labels.get(label, label), [])
+            if label and label not in self.labels:
+                found.pass_over(label, seen.first, seen.count)
+                continue
+            names = domains.get(self.labels.get(label, label), [])
+            if container and (not names or container in names):  # the runtime starts it, in a label of its own
+                names = [container]
             if len(names) != 1:
                 whose = (
                     f"types {', '.join(names)} share the label {label}" if names else f"no type has the label {label!r}"
