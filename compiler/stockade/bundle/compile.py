@@ -100,7 +100,7 @@ def compile_policy(policy: Policy, jobs: int = 2, policy_version: int = POLICY_V
         raise CompileError("; ".join(problems))
     writer = Writer(policy)
     types = policy.containers.values()
-    cil, blocks = _cil(policy, writer)
+    cil, blocks = kernel_files(policy, writer)
     with ThreadPoolExecutor(max(1, jobs)) as pool:
         # checkmodule and semodule_package are programs of their own, so they run while the rest is compiled here.
         packages: dict[bytes, Future[bytes]] = {}
@@ -139,11 +139,11 @@ def compile_policy(policy: Policy, jobs: int = 2, policy_version: int = POLICY_V
 
 def kernel_cil(policy: Policy) -> list[tuple[str, bytes]]:
     """(name, text) of the CIL files that the kernel policy is compiled from, in their order."""
-    return _cil(policy, Writer(policy))[0]
+    return kernel_files(policy, Writer(policy))[0]
 
 
-def _cil(policy: Policy, writer: Writer) -> tuple[list[tuple[str, bytes]], dict[str, bytes]]:
-    """The files of the kernel policy, and the block of every container type."""
+def kernel_files(policy: Policy, writer: Writer) -> tuple[list[tuple[str, bytes]], dict[str, bytes]]:
+    """The files of the kernel policy by name, in their order, and the file of every container type by type."""
     blocks = {container.name: writer.type_cil(container) for container in policy.containers.values()}
     cil = [("host/policy.cil", writer.host_cil())]
     cil += [(f"containers/{name}/selinux.cil", text) for name, text in blocks.items() if name in writer.owners]

@@ -202,16 +202,21 @@ def _check_entries(entries: tuple[Entry, ...]) -> None:
         media = entry.media_type
         if not isinstance(media, str) or not media.isascii() or not media.isprintable() or media.count("/") != 1:
             raise BundleError(entry.path, f"media type {media!r} is not of the form type/subtype")
+    wrong = folders_of(files) & (files | {NAME})
+    for entry in entries if wrong else ():
+        for folder in sorted(folders_of([entry.path]) & wrong, reverse=True):
+            raise BundleError(entry.path, f"lies beneath the {'manifest' if folder == NAME else f'file {folder}'}")
+
+
+def folders_of(paths: Iterable[str]) -> set[str]:
+    """The folders that these files lie in, at every depth."""
     folders: set[str] = set()
-    for entry in entries:
-        end = entry.path.rfind("/")
-        while end > 0 and (folder := entry.path[:end]) not in folders:  # what is above a known folder is known too
-            if folder in files:
-                raise BundleError(entry.path, f"lies beneath the file {folder}")
-            if folder == NAME:
-                raise BundleError(entry.path, "lies beneath the manifest")
+    for path in paths:
+        end = path.rfind("/")
+        while end > 0 and (folder := path[:end]) not in folders:  # what is above a known folder is known too
             folders.add(folder)
-            end = entry.path.rfind("/", 0, end)
+            end = path.rfind("/", 0, end)
+    return folders
 
 
 def _is_digest(value: object) -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from stockade.cache import cache_folder
 
-SCHEMA = "stockade-memory/2"
+SCHEMA = "stockade-memory/3"
 _KEPT = 16
 _LIMIT = 64 << 20
 
@@ -28,7 +28,7 @@ class TypeMemory:
     """A container type: the file and the type that it comes from, what SELinux knows of it, and its line in a report.
 
     `extends` is empty where it extends no other. `declares` says whether `domain` is its own. `labels` is a digest,
-    `layers` its capabilities and address families.
+    `layers` its capabilities and address families, `promises` how many it makes of its own domain.
     """
 
     file: str
@@ -37,6 +37,7 @@ class TypeMemory:
     declares: bool
     labels: str
     layers: tuple[str, ...]
+    promises: int
     line: tuple[str, ...]
 
 
@@ -110,8 +111,8 @@ def recall(manifest: str) -> Memory | None:
             frozenset(body["named"]),
             dict(body["kinds"]),
             {
-                name: TypeMemory(file, extends, domain, declares, labels, tuple(layers), tuple(line))
-                for name, (file, extends, domain, declares, labels, layers, line) in body["types"].items()
+                name: TypeMemory(file, extends, domain, declares, labels, tuple(layers), promises, tuple(line))
+                for name, (file, extends, domain, declares, labels, layers, promises, line) in body["types"].items()
             },
             body["promises"],
         )

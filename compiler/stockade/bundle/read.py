@@ -10,7 +10,7 @@ import hashlib
 import os
 import stat
 
-from stockade.bundle.manifest import NAME, BundleError, Entry, Manifest
+from stockade.bundle.manifest import NAME, BundleError, Entry, Manifest, folders_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def verify(directory: Path | str) -> list[str]:
 def extras(directory: str, manifest: Manifest) -> Iterator[str]:
     """Paths of a folder that the manifest accounts for neither as a file nor as the folder of one. Raises OSError."""
     listed = {entry.path for entry in manifest.entries} | {NAME}
-    folders = {path[:end] for path in listed for end, letter in enumerate(path) if letter == "/"}
+    folders = folders_of(listed)
 
     def walk(folder: str, prefix: str) -> Iterator[str]:
         with os.scandir(folder) as entries:

@@ -24,6 +24,16 @@ def grants(host: Host) -> dict[tuple[str, str], int]:
     return table
 
 
+def unreported(host: Host) -> dict[tuple[str, str], int]:
+    """What is denied without a record, by the rules that say so."""
+    table: dict[tuple[str, str], int] = {}
+    for rule in host.rules:
+        for subject in members(rule) if not rule.audit else ():
+            for target in rule.what.members(subject):
+                table[subject, target] = table.get((subject, target), 0) | rule.access
+    return table
+
+
 def members(rule: Rule) -> frozenset[str]:
     """The labels that a rule gives its access to."""
     return frozenset().union(*(part.members for part in rule.who.parts))

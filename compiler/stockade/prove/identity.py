@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stockade.model.classes import FILES
-from stockade.model.grants import Grants
+from stockade.model.grants import Grants, unreported
 from stockade.model.host import PROCESS_ROLE, USER, Host, Object, Subject
 from stockade.model.policy import Policy
 from stockade.selinux.binary import Binary
@@ -16,26 +16,20 @@ INODES = FILES | {"fd", "filesystem", "io_uring"}
 """Classes whose new objects take the level of where they are made."""
 
 
-def identity_faults(policy: Policy, binary: Binary, small: Host, unreported: Grants) -> Iterator[str]:
+def identity_faults(policy: Policy, binary: Binary, small: Host, quiet: Grants) -> Iterator[str]:
     """Every way in which these parts are not what the source says; empty when they are.
 
-    `small` is the host with labels enough to stand for all of them, `unreported` what between these is denied without
+    `small` is the host with labels enough to stand for all of them, `quiet` what between these is denied without
     a record.
     """
-    for what, (wanted, found) in _parts(policy.host, binary, small, unreported).items():
+    for what, (wanted, found) in _parts(policy.host, binary, small, quiet).items():
         if wanted != found:
             yield f"the kernel policy has other {what} than the source: {_difference(wanted, found)}"
 
 
-def _parts(host: Host, binary: Binary, small: Host, unreported: Grants) -> dict[str, tuple[Any, Any]]:
+def _parts(host: Host, binary: Binary, small: Host, quiet: Grants) -> dict[str, tuple[Any, Any]]:
     top = f"c{host.categories - 1}"
     things: list[Subject | Object] = [*host.subjects.values(), *host.objects.values()]
-    quiet: dict[tuple[str, str], int] = {}
-    for rule in small.rules:
-        if not rule.audit:
-            for subject in frozenset().union(*(part.members for part in rule.who.parts)):
-                for target in rule.what.members(subject):
-                    quiet[subject, target] = quiet.get((subject, target), 0) | rule.access
     roles = {role: types for role, types in binary.roles.items() if role != "object_r"}
     return {
         "users": ({USER: User(frozenset([PROCESS_ROLE]), "s0", "s0", f"s0:c0.{top}")}, dict(binary.users)),
@@ -50,7 +44,7 @@ def _parts(host: Host, binary: Binary, small: Host, unreported: Grants) -> dict[
             sorted(("default_range", name, "target", "low_high") for name in INODES),
             sorted(tuple(default) for default in binary.defaults),
         ),
-        "denials without a record": (quiet, dict(unreported)),
+        "denials without a record": (unreported(small), dict(quiet)),
         "kinds of transition": (
             frozenset(),
             {t.kind for t in binary.type_transitions if t.kind != "type_transition"}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
+from dataclasses import replace
 
 from stockade.bundle.memory import Memory, TypeMemory
 from stockade.bundle.summary import Statements
@@ -14,6 +16,7 @@ from stockade.model.container import ContainerType
 from stockade.model.host import Rule
 from stockade.model.policy import Policy
 from stockade.model.promise import LabelPromise
+from stockade.selinux.cil import own_domains
 from stockade.source.files import SourceFile, digests
 
 
@@ -22,22 +25,46 @@ def known_of(files: list[SourceFile], policy: Policy, said: Mapping[str, tuple[s
     data = {file.name: file.data for file in files}
     plain = frozenset(c.at.file for c in policy.containers.values() if _plain(data[c.at.file]))
     words = {word for name in data.keys() - plain for word in re.findall(rb"[A-Za-z0-9_-]+", data[name])}
-    labels = _labels(policy)
-    own = {s.declared_by for s in policy.host.subjects.values()}
-    types = {
+    named = frozenset({policy.default, *(name for name in policy.containers if name.encode() in words)})
+    types = _types(policy, policy.containers.keys(), said)
+    return Memory(digests(files), plain, named, dict(kinds(policy).first), types, len(policy.promises))
+
+
+def known_after(
+    files: list[SourceFile],
+    memory: Memory,
+    policy: Policy,
+    reached: Collection[str],
+    said: Mapping[str, tuple[str, ...]],
+) -> Memory:
+    """What a whole build of `files` would know, where `reached` are the types of `policy` that were built again."""
+    types = _types(policy, reached, said)
+    changed = {known.domain for name, known in types.items() if known.labels != memory.types[name].labels}
+    return replace(
+        memory,
+        files=digests(files),
+        kinds=_kinds_after(policy, memory, changed & own_domains(policy).keys()),
+        types={**memory.types, **types},
+        promises=memory.promises + sum(known.promises - memory.types[name].promises for name, known in types.items()),
+    )
+
+
+def _types(policy: Policy, names: Iterable[str], said: Mapping[str, tuple[str, ...]]) -> dict[str, TypeMemory]:
+    labels, own = _labels(policy), own_domains(policy)
+    promises = Counter(promise.own for promise in policy.promises.values() if isinstance(promise, LabelPromise))
+    return {
         c.name: TypeMemory(
             file=c.at.file,
             extends=c.extends or "",
             domain=c.domain,
-            declares=c.name in own,
+            declares=own.get(c.domain) == c.name,
             labels=labels(c),
             layers=layers_of(c),
+            promises=promises[c.name],
             line=said[c.name],
         )
-        for c in policy.containers.values()
+        for c in map(policy.containers.__getitem__, names)
     }
-    named = frozenset({policy.default, *(name for name in policy.containers if name.encode() in words)})
-    return Memory(digests(files), plain, named, dict(kinds(policy).first), types, len(policy.promises))
 
 
 def layers_of(container: ContainerType) -> tuple[str, ...]:
@@ -57,7 +84,16 @@ def reached_types(files: list[SourceFile], memory: Memory) -> frozenset[str]:
     changed = {f.name: f.data for f in files if hashlib.sha256(f.data).hexdigest() != memory.files[f.name]}
     if not changed.keys() <= memory.plain or not all(map(_plain, changed.values())):
         return frozenset()
-    reached = {name for name, known in memory.types.items() if known.file in changed}
+    return _with_heirs({name for name, known in memory.types.items() if known.file in changed}, memory)
+
+
+def with_neighbours(reached: frozenset[str], domains: Collection[str], memory: Memory) -> frozenset[str]:
+    """The types that are reached where these domains are not what they were: all that have them too."""
+    return _with_heirs(reached | {name for name, known in memory.types.items() if known.domain in domains}, memory)
+
+
+def _with_heirs(reached: Set[str], memory: Memory) -> frozenset[str]:
+    """These types and all that extend them."""
     while more := {name for name, known in memory.types.items() if known.extends in reached} - reached:
         reached |= more
     return frozenset(reached)
@@ -97,14 +133,41 @@ def stand_ins(memory: Memory, reached: frozenset[str]) -> frozenset[str]:
     return frozenset(kept)
 
 
-def same_labels(policy: Policy, files: list[SourceFile], memory: Memory) -> bool:
-    """Whether SELinux knows of every type what it knew, and every file declares the types that it declared."""
-    labels, read_ = _labels(policy), {file.name for file in files}
+def relabelled_types(policy: Policy, files: list[SourceFile], memory: Memory) -> frozenset[str] | None:
+    """The types of `policy`, built from `files`, of which SELinux knows something else than it knew.
+
+    None where a file declares other types than it declared, or one of them has another domain or extends another.
+    """
+    read_ = {file.name for file in files}
     declared = {name for name, known in memory.types.items() if known.file in read_}
-    return declared == policy.containers.keys() and all(
-        labels(c) == memory.types[c.name].labels and c.at.file == memory.types[c.name].file
-        for c in policy.containers.values()
-    )
+    if declared != policy.containers.keys():
+        return None
+    own = own_domains(policy)
+    for c in policy.containers.values():
+        known = memory.types[c.name]
+        now = c.at.file, c.extends or "", c.domain, own.get(c.domain) == c.name
+        if now != (known.file, known.extends, known.domain, known.declares):
+            return None
+    labels = _labels(policy)
+    return frozenset(c.name for c in policy.containers.values() if labels(c) != memory.types[c.name].labels)
+
+
+def _kinds_after(policy: Policy, memory: Memory, domains: Collection[str]) -> dict[str, str]:
+    """The kinds of domains where `domains` are not what they were: `policy` has those that stand for all others."""
+    groups = [group - set(domains) for group in _groups(memory.kinds)]
+    for now in _groups(kinds(policy).first):
+        if not now.isdisjoint(domains):
+            together = now.union(*(group for group in groups if not group.isdisjoint(now)))
+            groups = [*(group for group in groups if group.isdisjoint(now)), together]
+    return {label: min(group) for group in groups if len(group) > 2 for label in group}
+
+
+def _groups(first: Mapping[str, str]) -> list[set[str]]:
+    """The domains of each kind."""
+    found: dict[str, set[str]] = {}
+    for label, one in first.items():
+        found.setdefault(one, set()).add(label)
+    return list(found.values())
 
 
 def _labels(policy: Policy) -> Callable[[ContainerType], str]:

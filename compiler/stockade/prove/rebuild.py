@@ -20,7 +20,7 @@ from pathlib import Path
 from stockade.bundle.compile import compile_layers
 from stockade.bundle.lines import lines
 from stockade.bundle.manifest import BundleError, Entry, Manifest
-from stockade.bundle.memory import recall, remember
+from stockade.bundle.memory import Memory, recall, remember
 from stockade.bundle.read import Bundle
 from stockade.bundle.write import write
 from stockade.model.alike import Kinds
@@ -30,11 +30,23 @@ from stockade.prove.bundled import kernel_policy
 from stockade.prove.kept import action_promises
 from stockade.prove.matrix import policy_matrix, with_rows
 from stockade.prove.policy import layer_faults, source_findings
-from stockade.prove.reached import enough_files, known_of, layers_of, reached_types, same_labels
+from stockade.prove.reached import (
+    enough_files,
+    known_after,
+    known_of,
+    reached_types,
+    relabelled_types,
+    with_neighbours,
+)
+from stockade.prove.relabel import relabel
 from stockade.seccomp.oci import NotRepresentable
+from stockade.selinux.cil import own_domains
 from stockade.selinux.libsepol import Decisions, SepolError
+from stockade.selinux.module import ModuleError
+from stockade.selinux.policydb import PolicydbError
+from stockade.selinux.policydb_rules import Unlike
 from stockade.source.diagnostics import PolicyError
-from stockade.source.files import SourceFile, digest, digests
+from stockade.source.files import SourceFile, digest
 from stockade.source.load import build
 
 
@@ -60,40 +72,60 @@ def rebuild(files: list[SourceFile], bundle: Bundle, output: Path, source: str, 
         reached = reached_types(files, memory)
         if not reached:
             return None
-        enough = enough_files(files, memory, reached)
-        policy = build(enough)
-        if any(container.complains for container in policy.containers.values()) or bundle.manifest.complaining:
+        reached, policy, relabelled = _enough(files, memory, reached)
+        if not relabelled <= reached or bundle.manifest.complaining:
+            return None
+        if any(container.complains for container in policy.containers.values()):
             return None  # what a promise is worth there is for a whole build to say
-        if not same_labels(policy, enough, memory) or source_findings(policy):
+        if source_findings(policy):
             return None
         alone = replace(policy, containers={name: policy.containers[name] for name in sorted(reached)})
         types = alone.containers.values()
         layers = compile_layers(policy, types)
-        with Decisions(kernel_policy(bundle)[1]) as oracle:
+        selinux = relabel(policy, bundle, (c for c in types if c.name in relabelled)) if relabelled else None
+        with Decisions(selinux.kernel_policy if selinux else kernel_policy(bundle)[1]) as oracle:
             matrix = policy_matrix(alone, oracle, Kinds())
-        if [*action_promises(alone, matrix), *layer_faults(policy, types, layers)]:
+            denied = list(selinux.denied(policy, oracle)) if selinux else []
+        if [*denied, *action_promises(alone, matrix), *layer_faults(policy, types, layers)]:
             return None
+        others = selinux.artefacts if selinux else ()
+        rewritten = {artefact.path for artefact in others}
         manifest = write(
             output,
-            with_rows((artefact for name in alone.containers for artefact in layers.artefacts[name]), matrix),
+            [*with_rows((a for name in alone.containers for a in layers.artefacts[name]), matrix), *others],
             policy_name=policy.host.name,
             policy_version=policy.host.version,
             source_digest=source,
             compiler_digest=compiler,
             standing=bundle,
-            kept=[entry for entry in bundle.manifest.entries if _is_kept(entry, reached)],
+            kept=[e for e in bundle.manifest.entries if e.path not in rewritten and _is_kept(e, reached)],
         )
-    except (BundleError, PolicyError, NotRepresentable, OciError, SepolError):
+    except (BundleError, PolicyError, NotRepresentable, OciError, SepolError, ModuleError, PolicydbError, Unlike):
         return None  # a whole build says what is wrong
-    new = lines(types, layers.filters)
-    known = {**memory.types}
-    for name, container in alone.containers.items():
-        known[name] = replace(known[name], layers=layers_of(container), line=new[name])
-    memory = replace(memory, files=digests(files), types=known)
+    memory = known_after(files, memory, policy, reached, lines(types, layers.filters))
     remember(hashlib.sha256(manifest.to_json()).hexdigest(), memory)
     return Rebuilt(
-        manifest, {name: found.line for name, found in known.items()}, tuple(alone.containers), memory.promises
+        manifest, {name: known.line for name, known in memory.types.items()}, tuple(alone.containers), memory.promises
     )
+
+
+def _enough(
+    files: list[SourceFile], memory: Memory, reached: frozenset[str]
+) -> tuple[frozenset[str], Policy, frozenset[str]]:
+    """The types that are reached, a policy that says enough of all, and those of which SELinux knows something else.
+
+    Unlike where types are others than they were.
+    """
+    while True:
+        enough = enough_files(files, memory, reached)
+        policy = build(enough)
+        relabelled = relabelled_types(policy, enough, memory)
+        if relabelled is None:
+            raise Unlike("types are others")
+        domains = {policy.containers[name].domain for name in relabelled} & own_domains(policy).keys()
+        if (more := with_neighbours(reached, domains, memory)) == reached:
+            return reached, policy, relabelled
+        reached = more
 
 
 def memorise(manifest: Manifest, files: list[SourceFile], policy: Policy, said: Mapping[str, tuple[str, ...]]) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 from stockade.model.host import Host, Labels, Part
+
+_DIGIT: Final = re.compile(r"_digit_\d+_[01](_proper)?\Z")
 
 
 def identifier(name: str) -> str:
@@ -92,6 +96,23 @@ class Attributes:
             zero, one = (self.of(Part(f"{name}-digit-{digit}-{side}", halves[side]), group=True) for side in (0, 1))
             yield zero, one
             yield one, zero
+
+    def carry(self, label: str, digits: Iterable[str]) -> None:
+        """Put a label into these sets by digit, and into no other: as it was numbered among other labels than these."""
+        for name in list(filter(is_digit, self.members)):
+            self.members[name] -= {label}
+        for name in digits:
+            self.members[name] = self.members.get(name, frozenset()) | {label}
+
+
+def is_digit(attribute: str) -> bool:
+    """Whether an attribute has the labels whose number has a certain digit, of those in some set."""
+    return _DIGIT.search(attribute) is not None
+
+
+def may_be_digit(name: str) -> bool:
+    """Whether an attribute that is named after this could be mistaken for one by digit."""
+    return "_digit_" in identifier(name)
 
 
 def membership(attributes: Mapping[str, frozenset[str]], label: str) -> list[str]:

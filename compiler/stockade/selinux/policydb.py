@@ -11,7 +11,7 @@ from stockade.selinux.policydb_format import PolicydbError
 from stockade.selinux.policydb_symbols import SymbolReader, places
 from stockade.selinux.policydb_values import Policydb, Vector
 
-__all__ = ["Policydb", "PolicydbError", "places", "read"]
+__all__ = ["ROW", "Policydb", "PolicydbError", "outline", "places", "read"]
 
 MAGIC: Final = 0xF97CFF8C
 OLDEST, NEWEST = 26, 33
@@ -36,7 +36,8 @@ _SIDS: Final = (
     "policy scmp_packet devnull"
 ).split()
 _CONDITION: Final = {2: "!", 3: "||", 4: "&&", 5: "^", 6: "==", 7: "!="}
-_AV: Final = struct.Struct("<HHHHI")
+ROW: Final = struct.Struct("<HHHHI")
+"""A rule in the file: values of source, target and class, its kind as one bit, and permissions or a type's value."""
 
 
 def read(data: bytes) -> Policydb:
@@ -44,9 +45,21 @@ def read(data: bytes) -> Policydb:
     return _Reader(data).policy
 
 
+def outline(data: bytes) -> tuple[Policydb, range]:
+    """The kernel policy without its rules, and where in `data` these are: one `ROW` each.
+
+    PolicydbError as `read`, and where some rules hold under a condition or are about single ioctl commands.
+    """
+    reader = _Reader(data, rules=False)
+    return reader.policy, reader.rows
+
+
 class _Reader(SymbolReader):
-    def __init__(self, data: bytes) -> None:
+    """Reads all of a policy; without `rules`, `rows` says where they are instead."""
+
+    def __init__(self, data: bytes, rules: bool = True) -> None:
         super().__init__(data)
+        self.rules, self.rows = rules, range(0)
         try:
             self._all()
             self._check()
@@ -74,8 +87,14 @@ class _Reader(SymbolReader):
         permissive = c.positions()
         self.symbols()
         policy.permissive = frozenset(policy.types[value] for value in permissive)
-        policy.vectors += self._vectors(-1)
-        for number in range(c.number()):
+        if self.rules:
+            policy.vectors += self._vectors(-1)
+        else:
+            self.rows = self._passed()
+        conditions = c.number()
+        if conditions and not self.rules:
+            raise c.fail("rules under a condition")
+        for number in range(conditions):
             self._conditional(number)
         self._transitions()
         for kind in range(contexts):
@@ -92,21 +111,21 @@ class _Reader(SymbolReader):
         found: list[Vector] = []
         left = c.number()
         while left:
-            rows = min(left, (len(data) - c.at) // _AV.size)
+            rows = min(left, (len(data) - c.at) // ROW.size)
             if not rows:
                 raise c.fail("the file ends here")
             begun = len(found)
-            for source, target, tclass, specified, value in _AV.iter_unpack(data[c.at : c.at + rows * _AV.size]):
+            for source, target, tclass, specified, value in ROW.iter_unpack(data[c.at : c.at + rows * ROW.size]):
                 if specified & _EXTENDED:
                     break
                 found.append(Vector(_KINDS[specified & _FLAGS], source, target, tclass, value, condition))
             else:
                 specified = 0
             done = len(found) - begun
-            c.at += done * _AV.size
+            c.at += done * ROW.size
             left -= done
             if specified & _EXTENDED:
-                c.at += _AV.size - 4
+                c.at += ROW.size - 4
                 form, driver = c.raw(2)
                 bits = int.from_bytes(c.raw(32), "little")
                 found.append(
@@ -114,6 +133,16 @@ class _Reader(SymbolReader):
                 )
                 left -= 1
         return found
+
+    def _passed(self) -> range:
+        """Where the rules are, which are not read."""
+        c = self.c
+        count = c.number()
+        start = c.at
+        kinds = c.raw(count * ROW.size)[7 :: ROW.size]  # the high bytes
+        if any(kind & _EXTENDED >> 8 for kind in set(kinds)):
+            raise c.fail("a rule about single ioctl commands is among the others")
+        return range(start, c.at, ROW.size)
 
     def _conditional(self, number: int) -> None:
         c = self.c
