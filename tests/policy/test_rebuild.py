@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -16,8 +18,13 @@ from stockade.bundle import memory
 from stockade.bundle.read import read, verify
 from stockade.cli.build import command
 from stockade.cli.policy import compiler_digest
-from stockade.prove import rebuild
+from stockade.model.access import mask
+from stockade.prove import rebuild, relabel
+from stockade.prove.bundled import kernel_policy
+from stockade.selinux.decisions import Decisions
+from stockade.selinux.libsepol import Compiled, compile_cil
 from stockade.source.files import digest, digests, read_files
+from stockade.source.load import build
 
 POLICY = Path(__file__).parents[2] / "policy"
 OWN = (
@@ -118,6 +125,31 @@ def test_the_same_bytes(place: Path, name: str) -> None:
     assert kept is not None
 
 
+EDITS: list[tuple[str, str]] = [
+    ("[CHOWN]", "[CHOWN, KILL]"), ("[CHOWN]", "[]"), ("[]", "[KILL]"), ("[CHOWN, KILL]", "[CHOWN]"),
+    ("[KILL]", "[CHOWN]"), ("pids.max: 7", "pids.max: 8"),
+    ("may: mount", "may: patch"), ("may: patch", "may: [mount, patch]"), ("may: [mount, patch]", "may: mount"),
+    ("container:", "# one line more\ncontainer:"), ("why: w", "why: v"), ("why: v", "why: w"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_same_bytes_after_many_changes(place: Path, seed: int) -> None:
+    """Each is made in the bundle of the one before it, by what that one remembers."""
+    chosen, made = random.Random(seed), 0
+    while made < 8:
+        file, (old, new) = f"containers/like-{chosen.randrange(4)}", chosen.choice(EDITS)
+        if old in (place / f"policy/{file}.yaml").read_text():
+            edit(place, file, old, new)
+            assert again(place) is not None
+            made += 1
+    kept = memory.recall(read(place / "bundle").digest)
+    anew = CliRunner().invoke(command, [str(place / "policy"), "-o", str(place / "anew"), "--force"])
+    assert anew.exit_code == 0, anew.output
+    assert tree(place / "bundle") == tree(place / "anew")
+    assert kept == memory.recall(read(place / "anew").digest)
+
+
 def test_only_what_changed_is_written(place: Path) -> None:
     before = {path: path.stat().st_ino for path in (place / "bundle").rglob("*") if path.is_file()}
     edit(place, "containers/like-2", "pids.max: 7", "pids.max: 8")
@@ -131,10 +163,20 @@ def test_only_what_changed_is_written(place: Path) -> None:
     assert {path.stat().st_nlink for path in before} == {1}
 
 
+def test_only_a_line_moved(place: Path) -> None:
+    """The kernel policy is the file that stands; what has places of the source is written."""
+    edit(place, "containers/like-2", "container:", "# one line more\ncontainer:")
+    before = (place / "bundle/host/policy.31").stat().st_ino
+    assert again(place) is not None
+    assert (place / "bundle/host/policy.31").stat().st_ino == before
+    assert "like-2.yaml:2" in (place / "bundle/containers/like-2/selinux.te").read_text()
+
+
 WHOLE: dict[str, Callable[[Path], object]] = {
     "a rule": lambda p: edit(p, "host/rules", "why:", "why: now"),
     "a promise": lambda p: edit(p, "promises/containers", "why:", "why: now"),
     "the last who has it": lambda p: edit(p, "containers/ordinary", "FSETID, ", ""),
+    "a label by digit": lambda p: edit(p, "containers/like-2", "like2_t", "like_digit_0_t"),
     "a domain": lambda p: edit(p, "containers/like-2", "like2_t", "liketwo_t"),
     "files": lambda p: edit(p, "containers/plain", "why: w", "why: w\nselinux: {files: secret_t}"),
     "whom it extends": lambda p: edit(p, "containers/plain", "extends: ordinary", "extends: web"),
@@ -190,9 +232,6 @@ POISON: dict[str, Callable[[Path], object]] = {
     "of other files": lambda p: forged(p, lambda m: replace(m, files={**m.files, "containers/like-2.yaml": "0" * 64})),
     "with too few kinds, and nothing named": lambda p: forged(
         p, lambda m: replace(m, named=frozenset(), kinds={known.domain: "like0_t" for known in m.types.values()})
-    ),
-    "with other labels": lambda p: forged(
-        p, lambda m: replace(m, types={**m.types, "like-2": replace(m.types["like-2"], labels="0" * 64)})
     ),
 }
 
@@ -250,6 +289,73 @@ def test_what_is_compiled_again_is_proven_again(place: Path, monkeypatch: pytest
     monkeypatch.setattr(rebuild, "compile_layers", broken)
     assert again(place) is None
     assert tree(place / "bundle") == before
+
+
+def test_a_set_that_nothing_speaks_of_any_more(place: Path) -> None:
+    """A compiler leaves such a set out of the kernel policy, so that is another in more than one domain's rules."""
+    edit(place, "host/sets", "sets:\n", "sets:\n  lonely: {members: {of: shared, except: data}, why: w}\n")
+    edit(place, "containers/like-2", "mount, what: objects", "modify, what: lonely")
+    arguments = [str(place / "policy"), "-o", str(place / "bundle")]
+    assert CliRunner().invoke(command, arguments).exit_code == 0
+    edit(place, "containers/like-2", "pids.max: 7", "pids.max: 8")
+    assert again(place) is not None
+    edit(place, "containers/like-2", "modify, what: lonely", "mount, what: objects")
+    assert again(place) is None
+    edit(place, "containers/like-2", "mount, what: objects", "modify, what: lonely")
+    edit(place, "containers/like-2", "[CHOWN]", "[KILL]")
+    assert again(place) is not None
+
+
+def test_a_name_like_those_of_sets_by_digit(place: Path) -> None:
+    """What looks like such a set in the compiled text is not compared, so no name may look like it."""
+    edit(place, "host/sets", "sets:\n", "sets:\n  x-digit-0-1: {members: [lease, secret], why: w}\n")
+    assert CliRunner().invoke(command, [str(place / "policy"), "-o", str(place / "bundle")]).exit_code == 0
+    edit(place, "containers/like-2", "pids.max: 7", "pids.max: 8")
+    assert again(place) is not None
+    edit(place, "containers/like-2", "[CHOWN]", "[KILL]")
+    assert again(place) is None
+
+
+def _other_rules(files: Sequence[tuple[str, bytes]]) -> Compiled:
+    """Compiled as if one permission more were in the source."""
+    more = [(n, t.replace(b"(capability (chown kill", b"(capability (audit_write chown kill")) for n, t in files]
+    assert more != list(files)
+    return compile_cil(more)
+
+
+BROKEN: dict[str, tuple[str, object]] = {
+    "other rules": ("compile_cil", _other_rules),
+    "rules that are not exchanged": ("with_rules_of", lambda standing, compiled, labels: standing.data),
+    "other sets": ("_sets", lambda cil: []),
+    "a host's file that is another": ("_without_digits", lambda cil: [cil]),
+    "other labels": ("contract", SimpleNamespace(labels=lambda container: {})),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_the_selinux_side_is_proven(place: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    edit(place, "containers/like-2", "[CHOWN]", "[CHOWN, KILL]")
+    before, (function, instead) = tree(place / "bundle"), BROKEN[name]
+    with monkeypatch.context() as patch:
+        patch.setattr(relabel, function, instead)
+        assert again(place) is None
+    assert tree(place / "bundle") == before
+    assert again(place) is not None
+
+
+def test_libsepol_is_asked_of_what_changed(place: Path) -> None:
+    policy = build(read_files(place / "policy"))
+    kernel = kernel_policy(read(place / "bundle"))[1]
+    chown, kill = mask("capability", ["chown"]), mask("capability", ["kill"])
+    pair = ("like2_t", "like2_t")
+
+    def said(before: int, after: int) -> list[str]:
+        with Decisions(kernel) as oracle:
+            return list(relabel.Relabelled((), kernel, {pair: before}, {pair: after}).denied(policy, oracle))
+
+    assert said(0, chown) == said(chown | kill, chown) == said(chown, chown) == []
+    assert len(said(chown, 0)) == len(said(0, kill)) == 1
+    assert "like2_t, like2_t, capability kill" in said(chown, chown | kill)[0]
 
 
 def test_the_digests_of_files_are_the_source(first: Path) -> None:

@@ -133,18 +133,13 @@ def _translated(
 ) -> list[Row]:
     """The rules of some types, in the order in which they stand, with the values of the other policy."""
     names = {value: name for name, value in values_there.items()}
-    try:
-        here = {value: values_here[names[value]] for n in compiled.of(values_there[label] for label in labels)
-                for value in compiled[n][:2]}  # fmt: skip
-    except KeyError as error:
-        raise Unlike(f"a rule speaks of {error}, which is not there") from None
-    found = []
-    for number in compiled.of(values_there[label] for label in labels):
-        row = compiled[number]
-        if row.kind not in _KINDS.values():
-            raise Unlike(f"a rule of {names[row.source]} is about no permission")
-        found.append(row._replace(source=here[row.source], target=here[row.target]))
-    return found
+    rows = [compiled[number] for number in compiled.of(values_there[label] for label in labels)]
+    if others := [row for row in rows if row.kind not in _KINDS.values()]:
+        raise Unlike(f"a rule of {names[others[0].source]} is about no permission")
+    here = {value: values_here.get(names[value], 0) for row in rows for value in (row.source, row.target)}
+    if missing := sorted(names[value] for value, found in here.items() if not found):
+        raise Unlike(f"a rule speaks of {missing[0]}, which is not there")
+    return [row._replace(source=here[row.source], target=here[row.target]) for row in rows]
 
 
 def _check_attributes(standing: Rules, gone: list[int], rows: list[Row]) -> None:
