@@ -10,10 +10,11 @@ import shutil
 import statistics
 import sys
 import tempfile
-from itertools import pairwise
+from collections.abc import Iterator
+from itertools import count, islice, pairwise
 from pathlib import Path
 
-from _measure import CommandFailed, floor, megabytes, run, stockade
+from _measure import CommandFailed, Run, floor, megabytes, run, stockade
 
 POLICY = Path(__file__).resolve().parent.parent / "policy"
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -39,16 +40,19 @@ def generate(folder: Path, count: int, own: bool) -> None:
         (folder / "containers" / f"scale-{number}.yaml").write_text(text)
 
 
-def changed(policy: Path, number: int) -> None:
-    """One limit of one type, another each time."""
-    one = policy / "containers" / "scale-0.yaml"
-    one.write_text(re.sub(r"pids.max: \d+", f"pids.max: {number}", one.read_text()))
-
-
-def narrowed(policy: Path) -> None:
-    """One capability more: a change that SELinux knows of."""
-    one = policy / "containers" / "scale-0.yaml"
-    one.write_text(one.read_text().replace("capabilities: [KILL]", "capabilities: [CHOWN, KILL]"))
+def changes(one: Path, own: bool) -> Iterator[tuple[str, str]]:
+    """Texts of one type's file, each with one change more, for ever: (what changed, text)."""
+    text, more = one.read_text(), ("CHOWN, KILL", "KILL")
+    for number in count():
+        text = re.sub(r"pids.max: \d+", f"pids.max: {1000 + number}", text)
+        yield "a limit", text
+        text = re.sub(r"capabilities: .*", f"capabilities: [{more[number % 2]}]", text)
+        yield "a capability", text
+        text = f"# another line\n{text}"
+        yield "its lines", text
+        if own:
+            text = re.sub(r"- {may: .*, what: .*, why", f"- {{may: {DROPS[number % 2]}, what: objects, why", text)
+            yield "a drop", text
 
 
 def measure(name: str, counts: list[int], own: bool, rounds: int) -> None:
@@ -60,25 +64,26 @@ def measure(name: str, counts: list[int], own: bool, rounds: int) -> None:
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         os.environ["PYTHONPYCACHEPREFIX"] = f"{place}/modules"
         run(stockade("build", str(POLICY), "-o", f"{place}/first"))
-        for count in counts:
-            policy, bundle = Path(place) / f"policy-{count}", Path(place) / f"bundle-{count}"
-            generate(policy, count, own)
+        for many in counts:
+            policy, bundle = Path(place) / f"policy-{many}", Path(place) / f"bundle-{many}"
+            generate(policy, many, own)
             build = stockade("build", str(policy), "-o", str(bundle), "--jobs", "1")
             cold = run(build)
-            again = []
-            for number in range(rounds):
-                changed(policy, 1000 + number)
-                again.append(run(build))
-            narrowed(policy)
-            whole = run(build)
+            again: dict[str, list[Run]] = {}
+            one = policy / "containers" / "scale-0.yaml"
+            for what, text in islice(changes(one, own), rounds * (4 if own else 3)):
+                one.write_text(text)
+                again.setdefault(what, []).append(run(build))
             taken.append(cold.busy)
-            busy, wall = (statistics.median(getattr(one, what) for one in again) for what in ("busy", "seconds"))
             print(
-                f"{count:5} types, {name}: {cold.busy:6.1f} s of a processor ({cold.seconds:.1f} s in all, "
-                f"{megabytes(cold):.0f} MB); a limit changed: {busy:.2f} s ({wall:.2f} s in all), "
-                f"1/{cold.busy / busy:.0f} of it; a capability: {whole.busy:.1f} s",
+                f"{many:5} types, {name}: {cold.busy:6.1f} s of a processor ({cold.seconds:.1f} s in all, "
+                f"{megabytes(cold):.0f} MB)",
                 flush=True,
             )
+            for what, found in again.items():
+                busy, wall = (statistics.median(getattr(each, unit) for each in found) for unit in ("busy", "seconds"))
+                share = f"1/{cold.busy / busy:.0f} of it"
+                print(f"      {what} of one changed: {busy:.2f} s ({wall:.2f} s in all), {share}", flush=True)
     for (few, before), (many, after) in pairwise(zip(counts, taken, strict=True)):
         print(f"      growth exponent from {few} to {many}: {math.log(after / before) / math.log(many / few):.2f}")
     if len(counts) > 2:

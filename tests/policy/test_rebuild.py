@@ -19,10 +19,13 @@ from stockade.bundle.read import read, verify
 from stockade.cli.build import command
 from stockade.cli.policy import compiler_digest
 from stockade.model.access import mask
+from stockade.model.grants import grants
+from stockade.model.host import Labels, Part
+from stockade.model.promise import LabelPromise
 from stockade.prove import rebuild, relabel
 from stockade.prove.bundled import kernel_policy
 from stockade.selinux.decisions import Decisions
-from stockade.selinux.libsepol import Compiled, compile_cil
+from stockade.selinux.libsepol import CilError, Compiled, compile_cil
 from stockade.source.files import digest, digests, read_files
 from stockade.source.load import build
 
@@ -180,6 +183,7 @@ WHOLE: dict[str, Callable[[Path], object]] = {
     "a domain": lambda p: edit(p, "containers/like-2", "like2_t", "liketwo_t"),
     "files": lambda p: edit(p, "containers/plain", "why: w", "why: w\nselinux: {files: secret_t}"),
     "whom it extends": lambda p: edit(p, "containers/plain", "extends: ordinary", "extends: web"),
+    "whom one with a domain extends": lambda p: edit(p, "containers/like-2", "extends: ordinary", "extends: batch"),
     "the name": lambda p: edit(p, "containers/plain", "container: plain", "container: plainer"),
     "a second type": lambda p: edit(
         p, "containers/plain", "container: plain", "container: more\nextends: ordinary\nwhy: w\n---\ncontainer: plain"
@@ -293,15 +297,15 @@ def test_what_is_compiled_again_is_proven_again(place: Path, monkeypatch: pytest
 
 def test_a_set_that_nothing_speaks_of_any_more(place: Path) -> None:
     """A compiler leaves such a set out of the kernel policy, so that is another in more than one domain's rules."""
-    edit(place, "host/sets", "sets:\n", "sets:\n  lonely: {members: {of: shared, except: data}, why: w}\n")
-    edit(place, "containers/like-2", "mount, what: objects", "modify, what: lonely")
+    edit(place, "host/sets", "sets:\n", "sets:\n  lonely: {members: [subjects, objects], why: w}\n")
+    edit(place, "containers/like-2", "mount, what: objects", "use-network, what: lonely")
     arguments = [str(place / "policy"), "-o", str(place / "bundle")]
     assert CliRunner().invoke(command, arguments).exit_code == 0
     edit(place, "containers/like-2", "pids.max: 7", "pids.max: 8")
     assert again(place) is not None
-    edit(place, "containers/like-2", "modify, what: lonely", "mount, what: objects")
+    edit(place, "containers/like-2", "use-network, what: lonely", "mount, what: objects")
     assert again(place) is None
-    edit(place, "containers/like-2", "mount, what: objects", "modify, what: lonely")
+    edit(place, "containers/like-2", "mount, what: objects", "use-network, what: lonely")
     edit(place, "containers/like-2", "[CHOWN]", "[KILL]")
     assert again(place) is not None
 
@@ -356,6 +360,25 @@ def test_libsepol_is_asked_of_what_changed(place: Path) -> None:
     assert said(0, chown) == said(chown | kill, chown) == said(chown, chown) == []
     assert len(said(chown, 0)) == len(said(0, kill)) == 1
     assert "like2_t, like2_t, capability kill" in said(chown, chown | kill)[0]
+
+
+def test_libsepol_holds_promises_against_what_was_gained(place: Path) -> None:
+    policy = build(read_files(place / "policy"))
+    (label,) = (s.label for s in policy.host.subjects.values() if s.declared_by == "like-2")
+    itself = Labels((Part(label, frozenset([label])),))
+    rule = next(rule for rule in policy.host.rules if rule.origin == "like-2")
+    promise = next(p for p in policy.promises.values() if isinstance(p, LabelPromise) and p.own == "like-2")
+    more = replace(rule, who=itself, what=promise.what, access=promise.access)
+    broken = replace(policy, host=replace(policy.host, rules=(*policy.host.rules, more)))
+    had = {pair: access for pair, access in grants(policy.host).items() if pair[0] == label}
+    assert relabel._compiled(policy, {label}, had)
+    with pytest.raises(CilError, match="neverallow"):  # by the type's own promise
+        relabel._compiled(broken, {label}, grants(broken.host))
+    foreign = replace(promise, own=None)
+    broken = replace(broken, promises={promise.name: foreign})
+    with pytest.raises(CilError, match="neverallow"):  # by another's, where it is gained
+        relabel._compiled(broken, {label}, had)
+    assert relabel._compiled(broken, {label}, grants(broken.host))
 
 
 def test_the_digests_of_files_are_the_source(first: Path) -> None:
