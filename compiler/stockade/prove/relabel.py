@@ -88,7 +88,7 @@ def relabel(policy: Policy, bundle: Bundle, types: Iterable[ContainerType]) -> R
     standing = {c.name: bundle.bytes(f"containers/{c.name}/selinux.cil") for c in types}
     if _without_digits(host_cil) != _without_digits(bundle.bytes("host/policy.cil")):
         raise Unlike("the host's policy is another")
-    # From here on, what is written is for the bundle; what is compiled was written before.
+    # What is written from here on is for the bundle, whose labels have other numbers.
     for container in types:
         if writer.own.get(container.domain) == container.name:
             writer.attributes.carry(container.domain, filter(is_digit, _sets(standing[container.name])))
@@ -102,8 +102,9 @@ def relabel(policy: Policy, bundle: Bundle, types: Iterable[ContainerType]) -> R
             raise Unlike(f"{container.domain} is in other sets")
         elif (said := _statements(new)[1]) != (was := _statements(old)[1]):
             touched.add(container.domain)
-            if alone := (_spoken_of(said) ^ _spoken_of(was)) - _spoken_of(host_cil.split(b"\n")) - {b"self"}:
-                raise Unlike(f"nothing but {container.domain} speaks of {min(alone).decode()}")
+            of_others = _spoken_of(host_cil.split(b"\n"))
+            if alone := ((_spoken_of(said) ^ _spoken_of(was)) & writer.attributes.members.keys()) - of_others:
+                raise Unlike(f"nothing but {container.domain} speaks of {min(alone)}")
         artefacts += _files(container, writer, new, bundle)
     path, kernel = kernel_policy(bundle)
     if not touched:
@@ -168,10 +169,10 @@ def _statements(cil: bytes) -> tuple[list[bytes], list[bytes]]:
     return _uncommented(head), _uncommented(block)
 
 
-def _spoken_of(lines: Iterable[bytes]) -> set[bytes]:
+def _spoken_of(lines: Iterable[bytes]) -> set[str]:
     """The types and attributes in these rules. An attribute that no rule speaks of is not in a kernel policy."""
     rules = (line.split() for line in lines if line.lstrip().startswith(_RULES))
-    return {name for rule in rules for name in rule[1:3]}
+    return {name.decode() for rule in rules for name in rule[1:3]}
 
 
 def _uncommented(cil: bytes) -> list[bytes]:
