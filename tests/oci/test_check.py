@@ -217,3 +217,15 @@ def test_never_a_traceback(path: str, value: Any) -> None:
 @pytest.mark.parametrize("document", [None, [], "x", 5, True])
 def test_not_an_object(document: Any) -> None:
     assert len(check_runtime_spec(document)) == 1
+
+
+def test_what_stands_in_the_wrong_place_is_said() -> None:
+    wrong = {"process": 1.5, "root": None, "mounts": "x", "hooks": [], "linux": True, "annotations": 7}
+    assert [line for line in check_runtime_spec(wrong) if "got" in line and "ociVersion" not in line] == [
+        "process: expected an object, got the number 1.5",
+        "root: expected an object, got null",
+        "mounts: expected an array, got the string 'x'",
+        "hooks: expected an object, got an array",
+        "linux: expected an object, got true",
+        "annotations: expected an object, got the number 7",
+    ]

@@ -11,7 +11,7 @@ from stockade.model.access import CLASS_MASK
 from stockade.model.container import Quota, Sockets
 from stockade.model.policy import Policy
 from stockade.model.seccomp import Action, Condition
-from stockade.source import units
+from stockade.source import units, yaml
 from stockade.source.diagnostics import Diagnostics, PolicyError, nearest
 from stockade.source.load import build
 from stockade.source.syscalls import SyscallBuilder
@@ -71,6 +71,15 @@ def test_a_file_that_is_too_large() -> None:
     assert [(str(f.at), f.message) for f in report.found] == [("host/x.yaml:1:1", "larger than 1 MiB")]
     report = Diagnostics()
     assert read_documents("host/x.yaml", b"a: 1\n#" + b"x" * ((1 << 20) - 6), report) == [{"a": 1}]
+
+
+def test_a_file_of_too_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every value counts: the mapping, its list and three numbers are five."""
+    monkeypatch.setattr(yaml, "MAX_NODES", 5)
+    assert read_documents("host/x.yaml", b"a: [1, 2, 3]", report := Diagnostics()) == [{"a": [1, 2, 3]}]
+    assert report.found == []
+    assert read_documents("host/x.yaml", b"a: [1, 2, 3, 4]", report) == []
+    assert [(str(f.at), f.message) for f in report.found] == [("host/x.yaml:1:14", "more than 5 values in one file")]
 
 
 @pytest.mark.parametrize(

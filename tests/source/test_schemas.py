@@ -144,3 +144,8 @@ def test_the_quick_test_refuses(rule: dict[str, Any], value: Any) -> None:
 def test_an_unknown_keyword_is_not_passed_over() -> None:
     with pytest.raises(KeyError):
         compiled({"type": "object", "dependentRequired": {"a": ["b"]}})
+
+
+@pytest.mark.parametrize("value", ["aa", 7, None, {"a": 1}])
+def test_what_is_asked_of_a_list_is_not_asked_of_anything_else(value: object) -> None:
+    assert compiled({"uniqueItems": True, "items": {"type": "string"}})(value)
