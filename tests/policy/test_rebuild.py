@@ -295,6 +295,22 @@ def test_what_is_compiled_again_is_proven_again(place: Path, monkeypatch: pytest
     assert tree(place / "bundle") == before
 
 
+def test_a_domain_that_two_types_have(place: Path) -> None:
+    """What one of them gains is the domain's, so the other's rules are written too, and only then."""
+    text = "container: heir\nextends: like-2\nwhy: w\nwidens: {capabilities: w}\ncapabilities: [CHOWN, KILL]\n"
+    (place / "policy/containers/heir.yaml").write_text(text)
+    assert CliRunner().invoke(command, [str(place / "policy"), "-o", str(place / "bundle")]).exit_code == 0
+    edit(place, "containers/heir", "[CHOWN, KILL]", "[KILL]")
+    assert (found := again(place)) is not None and found.types == ("heir",)
+    edit(place, "containers/heir", "[KILL]", "[KILL, SETUID]")
+    assert (found := again(place)) is not None and found.types == ("heir", "like-2")
+    kept = memory.recall(read(place / "bundle").digest)
+    anew = CliRunner().invoke(command, [str(place / "policy"), "-o", str(place / "anew"), "--force"])
+    assert anew.exit_code == 0, anew.output
+    assert tree(place / "bundle") == tree(place / "anew")
+    assert kept == memory.recall(read(place / "anew").digest)
+
+
 def test_a_set_that_nothing_speaks_of_any_more(place: Path) -> None:
     """A compiler leaves such a set out of the kernel policy, so that is another in more than one domain's rules."""
     edit(place, "host/sets", "sets:\n", "sets:\n  lonely: {members: [subjects, objects], why: w}\n")
@@ -332,6 +348,7 @@ BROKEN: dict[str, tuple[str, object]] = {
     "rules that are not exchanged": ("with_rules_of", lambda standing, compiled, labels: standing.data),
     "other sets": ("_sets", lambda cil: []),
     "a host's file that is another": ("_without_digits", lambda cil: [cil]),
+    "what libsepol says": ("Relabelled.denied", lambda self, policy, oracle: iter(["otherwise"])),
     "other labels": ("contract", SimpleNamespace(labels=lambda container: {})),
 }
 
@@ -341,7 +358,7 @@ def test_the_selinux_side_is_proven(place: Path, monkeypatch: pytest.MonkeyPatch
     edit(place, "containers/like-2", "[CHOWN]", "[CHOWN, KILL]")
     before, (function, instead) = tree(place / "bundle"), BROKEN[name]
     with monkeypatch.context() as patch:
-        patch.setattr(relabel, function, instead)
+        patch.setattr(f"{relabel.__name__}.{function}", instead)
         assert again(place) is None
     assert tree(place / "bundle") == before
     assert again(place) is not None
