@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from stockade.audit.facts.command_line import mapped, values, verity_table
 from stockade.audit.facts.fact import Fact, Facts, missing
-from stockade.audit.facts.mounts import Mount, Tree, below
+from stockade.audit.facts.mounts import FIPS, Mount, Tree, below
 from stockade.audit.facts.selinux import unpacked
 from stockade.audit.firewall import amounts_to
 from stockade.selinux.policydb import PolicydbError, read
@@ -25,8 +25,6 @@ WRITABLE: Final = tuple("/dev /etc /home /local /media /mnt /opt /proc /root /ru
 MODULES: Final = ("/lib/modules", "/usr/lib/modules", "/usr/src/kernels")
 """Where an overlay with an upper folder is at home, since modules are built for the running kernel."""
 UPPER: Final = ("/var/lib/kernel-modules", "/var/lib/kernel-devel", "/local/var/lib/kernel-modules")
-FIPS: Final = ("/usr/bin", "/usr/libexec", "/bin", "/libexec")
-"""Where an overlay of the image's own folders, without an upper one, chooses the FIPS programs."""
 _SYSROOT: Final = "-bottlerocket-linux-gnu/sys-root"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from typing import Any, Final
 
 _PIE: Final = 0x08000000
@@ -10,6 +11,24 @@ _NOW: Final = 0x1
 _BIND_NOW: Final = 0x8
 _TEXTREL: Final = 0x4
 _STRINGS: Final = 64 << 20
+_CHUNK: Final = 4 << 20
+_OVERLAP: Final = 64
+MARKS: Final = {
+    "shell": (b"\0PS4", b"\0IFS"),
+    "busybox": (b"BusyBox v",),
+    "toybox": (b"\0toybox\0",),
+    "awk": (b"\0RSTART\0", b"\0FNR\0"),
+    "python": (b"PYTHONHASHSEED",),
+    "perl": (b"PERL5LIB",),
+    "ruby": (b"RUBYLIB",),
+    "lua": (b"LUA_PATH",),
+    "node": (b"NODE_OPTIONS",),
+    "php": (b"PHP_INI_SCAN_DIR",),
+    "tcl": (b"tcl_platform",),
+}
+"""What an interpreter holds whatever its file is called: the variables of its language, all of those that are given."""
+LIBRARIES: Final = (b"libpython", b"libperl", b"libruby", b"liblua", b"libtcl", b"libnode", b"libphp", b"libguile")
+"""Libraries that make an interpreter of whoever is linked with them."""
 FORTIFIED: Final = frozenset(
     "memcpy memmove memset mempcpy strcpy strncpy stpcpy stpncpy strcat strncat sprintf snprintf vsprintf vsnprintf "
     "printf fprintf vprintf vfprintf dprintf vdprintf asprintf vasprintf gets fgets read pread pread64 recv recvfrom "
@@ -21,9 +40,11 @@ FORTIFIED: Final = frozenset(
 
 
 def hardening(descriptor: int) -> dict[str, Any]:
-    """pie, relro (none, partial, full), nx, wx (a segment writable and executable), textrel, canary, fortify, language.
+    """pie, relro (none, partial, full), nx, wx (a segment writable and executable), textrel, canary, fortify, language,
+    interprets (the language that it runs programs of, by what is in it; empty for none).
 
-    `canary` is true, false or null where it cannot be known; `fortify` is [calls that check, calls that could].
+    `relro` counts where it covers what it is for: the dynamic section, and the table of addresses. `canary` is true,
+    false or null where it cannot be known; `fortify` is [calls that check, calls that could].
     `error` alone says that the file is no program that can be read.
     """
     try:
@@ -34,20 +55,20 @@ def hardening(descriptor: int) -> dict[str, Any]:
 
     with open(descriptor, "rb", closefd=False, buffering=1 << 14) as stream:
         try:
-            return _judged(ELFFile(stream))
+            return _judged(ELFFile(stream), descriptor)
         except (ELFError, ValueError, KeyError, IndexError, AttributeError, TypeError, OverflowError) as error:
             return {"error": f"not a program that can be read: {error}"}
         except (MemoryError, io.UnsupportedOperation):
             return {"error": "a program of impossible sizes"}
 
 
-def _judged(file: Any) -> dict[str, Any]:
-    relro, stack, wx = False, None, False
+def _judged(file: Any, descriptor: int) -> dict[str, Any]:
+    relro, stack, wx = range(0), None, False
     interpreter, dynamic = False, None
     for segment in file.iter_segments():
         kind, flags = segment["p_type"], segment["p_flags"]
         if kind == "PT_GNU_RELRO":
-            relro = segment["p_memsz"] > 0
+            relro = range(segment["p_vaddr"], segment["p_vaddr"] + segment["p_memsz"])
         elif kind == "PT_GNU_STACK":
             stack = not flags & 1
         elif kind == "PT_LOAD":
@@ -57,10 +78,11 @@ def _judged(file: Any) -> dict[str, Any]:
         elif kind == "PT_DYNAMIC":
             dynamic = segment
     now = textrel = pie = False
-    size = 0
+    size, addresses = 0, None
     for tag in dynamic.iter_tags() if dynamic is not None else ():
         kind, value = tag.entry.d_tag, tag.entry.d_val
         size = value if kind == "DT_STRSZ" else size
+        addresses = value if kind == "DT_PLTGOT" else addresses
         now = now or kind == "DT_BIND_NOW" or (kind == "DT_FLAGS" and bool(value & _BIND_NOW))
         now = now or (kind == "DT_FLAGS_1" and bool(value & _NOW))
         pie = pie or (kind == "DT_FLAGS_1" and bool(value & _PIE))
@@ -73,6 +95,9 @@ def _judged(file: Any) -> dict[str, Any]:
     table = file.get_section_by_name(".strtab") if language == "c" and dynamic is None else None
     if table is not None:
         names |= _names(file, table["sh_offset"], table["sh_size"])
+    covered = len(relro) > 0 and (dynamic is None or dynamic["p_vaddr"] in relro)
+    fixed = now and (addresses is None or addresses in relro)
+    linked = next((one for one in LIBRARIES if any(name.startswith(one) for name in names)), b"")
     shared = file["e_type"] == "ET_DYN"
     canary: bool | None = any(name.startswith(b"__stack_chk_") for name in names)
     if not canary and (language != "c" or (dynamic is None and table is None)):
@@ -82,14 +107,32 @@ def _judged(file: Any) -> dict[str, Any]:
     return {
         "pie": shared and (pie or interpreter),
         "library": shared and not pie and not interpreter,
-        "relro": "none" if not relro else "full" if now or dynamic is None else "partial",
+        "relro": "none" if not covered else "full" if fixed or dynamic is None else "partial",
         "nx": bool(stack),
         "wx": wx,
         "textrel": textrel,
         "canary": canary,
         "fortify": [checked, checked + plain],
         "language": language,
+        "interprets": linked.decode().removeprefix("lib") or ("" if language == "go" else _interprets(descriptor)),
     }
+
+
+def _interprets(descriptor: int) -> str:
+    """The language that a program interprets, by what its file holds."""
+    left = {mark for marks in MARKS.values() for mark in marks}
+    found: set[bytes] = set()
+    at, tail = 0, b""
+    while content := os.pread(descriptor, _CHUNK, at):
+        at += len(content)
+        said = tail + content
+        found |= {mark for mark in left if mark in said}
+        left -= found
+        for name, marks in MARKS.items():
+            if found.issuperset(marks):
+                return name
+        tail = said[-_OVERLAP:]
+    return ""
 
 
 def _names(file: Any, offset: int | None, size: int) -> set[bytes]:

@@ -12,8 +12,10 @@ from typing import Any, Final
 from stockade.audit.facts import parse
 from stockade.audit.facts.fact import Fact
 from stockade.audit.facts.host import Host, fault_of
+from stockade.audit.facts.mounts import FIPS
 
-PROGRAMS: Final = ("/usr/bin", "/usr/sbin", "/usr/libexec", "/usr/local/bin", "/usr/local/sbin", "/opt")
+PROGRAMS: Final = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
+"""Folders in which programs are looked for by name: a link there is a name of the program that it leads to."""
 INVENTORY: Final = "/usr/share/bottlerocket/application-inventory.json"
 _KEYS: Final = frozenset(
     "Name Publisher Version Release Epoch InstalledTime ApplicationType Architecture Url Summary".split()
@@ -42,17 +44,18 @@ def inventory(content: bytes) -> list[dict[str, str]]:
 
 
 def walk(host: Host) -> Fact:
-    """One walk over the root's own device: setuid and setgid files, file capabilities, writable files, programs.
+    """One walk over the root's own device, and the overlay of FIPS programs where there is one: setuid and setgid
+    files, file capabilities, writable files, programs.
 
     The value has files (their number), setuid, capabilities, writable (by everybody; not links or sticky folders),
-    unowned, programs ({path, kind, detail}: kind is elf or script, detail a script's interpreter).
+    programs ({path, kind, detail}: kind is elf, script or link, detail a script's interpreter or where a link leads).
     """
     root = host.open("/", os.O_RDONLY | os.O_DIRECTORY)
     if isinstance(root, Fact):
         return root
     found: dict[str, Any] = {"files": 0, "setuid": [], "capabilities": [], "writable": [], "programs": []}
     try:
-        _folder(root, "", os.fstat(root).st_dev, found, host.kind == "live")
+        _folder(root, "", os.fstat(root).st_dev, found)
     except OSError as error:
         return fault_of(error, error.filename or "/")
     except ValueError as error:
@@ -65,18 +68,23 @@ def walk(host: Host) -> Fact:
     return Fact.of(found, "/")
 
 
-def _folder(folder: int, path: str, device: int, found: dict[str, Any], live: bool) -> None:
+def _folder(folder: int, path: str, device: int, found: dict[str, Any]) -> None:
     with os.scandir(folder) as entries:
         for entry in entries:
             said = entry.stat(follow_symlinks=False)
             where = f"{path}/{entry.name}"
-            if said.st_dev != device or (not path and entry.name in ("proc", "sys", "dev")):
+            if not path and entry.name in ("proc", "sys", "dev"):
+                continue
+            if said.st_dev != device and where not in FIPS:
                 continue
             found["files"] += 1
             if found["files"] > FILES:
                 raise ValueError(f"more than {FILES} files")
             mode = said.st_mode
             if stat.S_ISLNK(mode):
+                if path in PROGRAMS:
+                    target = os.readlink(entry.name, dir_fd=folder)
+                    found["programs"].append({"path": where, "kind": "link", "detail": target})
                 continue
             if mode & 0o002 and not (stat.S_ISDIR(mode) and mode & stat.S_ISVTX) and not stat.S_ISSOCK(mode):
                 found["writable"].append(where)
@@ -84,7 +92,7 @@ def _folder(folder: int, path: str, device: int, found: dict[str, Any], live: bo
                 flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
                 below = os.open(entry.name, flags, dir_fd=folder)
                 try:
-                    _folder(below, where, device, found, live)
+                    _folder(below, where, said.st_dev, found)
                 finally:
                     os.close(below)
             elif stat.S_ISREG(mode):

@@ -31,6 +31,8 @@ KERNEL_PLACES: Final = {
     "/sys/firmware/efi/efivars": {"efivarfs"},
 }
 """The mounts that belong below /proc and /sys, and the types they may have."""
+FIPS: Final = ("/usr/bin", "/usr/libexec", "/bin", "/libexec")
+"""Where an overlay of the image's own folders, without an upper one, chooses the FIPS programs."""
 
 
 def mountinfo(content: bytes) -> list[dict[str, Any]]:
