@@ -104,6 +104,7 @@ CAUGHT = {
     "containerd reads another file": "containerd-selinux",
     "containerd starts runc itself": "containerd-launchers",
     "SELinux off after the next boot": "selinux-configured",
+    "one more rule after the next boot": "selinux-file-as-compiled",
     "one more rule": "selinux-policy-as-compiled",
     "a permissive type": "selinux-no-permissive-types",
     "a boolean": "selinux-booleans-as-compiled",
@@ -171,7 +172,9 @@ def image(bundle: Path) -> Image:
     return build(bundle, extras=[extras.python(), package])
 
 
-def told(image: Image, genuine: Facts, more: list[File], *words: str, enforcing: bool) -> list[dict[str, Any]]:
+def told(
+    image: Image, bundle: Path, genuine: Facts, more: list[File], *words: str, enforcing: bool
+) -> list[dict[str, Any]]:
     """What the driver says in one boot."""
     asked = sorted({name for one in shipped() for name in one.facts})
     sound = {n[7:].replace(".", "/"): fact.value for n, fact in genuine.facts.items() if n.startswith("sysctl:")}
@@ -182,6 +185,7 @@ def told(image: Image, genuine: Facts, more: list[File], *words: str, enforcing:
         File("/run/sound.json", json.dumps(sound).encode()),
         File("/etc/containerd/config.toml", TOML),
         File("/etc/selinux/config", b"SELINUX=enforcing\nSELINUXTYPE=fortified\n"),
+        File("/etc/selinux/fortified/policy/policy.31", (bundle / "host/policy.31").read_bytes()),
         File("/etc/hosts", b"127.0.0.1 localhost\n"),
         *more,
     ]
@@ -206,8 +210,8 @@ def verdicts(bundle: Path) -> Verdicts:
     return found
 
 
-def test_what_the_guest_can_have_holds(image: Image, genuine: Facts, verdicts: Verdicts) -> None:
-    (only,) = told(image, genuine, [], "walk", enforcing=True)
+def test_what_the_guest_can_have_holds(image: Image, bundle: Path, genuine: Facts, verdicts: Verdicts) -> None:
+    (only,) = told(image, bundle, genuine, [], "walk", enforcing=True)
     found = verdicts(only["facts"])
     assert {name: one.status for name, one in found.items() if one.status in (Status.FAIL, Status.ERROR)} == LACKING
     assert sum(one.status is Status.PASS for one in found.values()) >= 65
@@ -220,7 +224,7 @@ def test_every_sabotage_is_caught_by_its_rule(
 ) -> None:
     more = [File(f"/run/policies/{name}", content) for name, content in policies(bundle, tmp_path).items()]
     more += containers(bundle, tmp_path)
-    sound, *others, after = told(image, genuine, more, "sabotage", enforcing=False)
+    sound, *others, after = told(image, bundle, genuine, more, "sabotage", enforcing=False)
     before = verdicts(sound["facts"])
     judged = {name: one for name, one in before.items() if name.startswith("container-")}
     # The guest's kernel has no CONFIG_CHECKPOINT_RESTORE, so it tells no filters: test_filters asks another kernel.

@@ -185,7 +185,12 @@ def test_capabilities_of_a_file_are_found_and_a_refusal_is_no_answer(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tool = root / "usr/bin/tool"
-    os.setxattr(tool, "security.capability", struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0))
+    stored = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)
+    try:
+        os.setxattr(tool, "security.capability", stored)
+    except PermissionError:  # root alone may
+        number = tool.stat().st_ino
+        monkeypatch.setattr(os, "getxattr", lambda file, _: stored if os.fstat(file).st_ino == number else b"")
     assert walked(root)["capabilities"] == ["/usr/bin/tool"]
 
     def refused(*_: object) -> bytes:

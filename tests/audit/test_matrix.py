@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from stockade.audit.facts.command_line import for_init, parameters
 from stockade.audit.facts.fact import Outcome
+from stockade.audit.facts.selinux import unpacked
 
 from .test_inputs import FILES, MOUNTS, lay, passes, read
 from .test_inputs import root as root
@@ -210,3 +211,31 @@ def test_the_time_of_a_configuration_cannot_be_set_back(sound: Path) -> None:
 )
 def test_the_line_is_the_kernels_up_to_two_hyphens(line: str, kernel: object, init: object) -> None:
     assert (parameters(line.encode()), for_init(line.encode())) == (kernel, init)
+
+
+@pytest.mark.parametrize(
+    ("config", "files", "outcome"),
+    [
+        (
+            "SELINUXTYPE=fortified",
+            {"31": b"\x8c\xff\x7c\xf9 31", "33": b"\x8c\xff\x7c\xf9 33", "34": b"x"},
+            Outcome.VALUE,
+        ),
+        ("SELINUXTYPE=fortified", {"33": b"not a policy"}, Outcome.MALFORMED),
+        ("SELINUXTYPE=fortified", {"34": b"\x8c\xff\x7c\xf9"}, Outcome.ABSENT),
+        ("SELINUXTYPE=fortified", {}, Outcome.ABSENT),
+        ("SELINUXTYPE=../fortified", {"33": b"\x8c\xff\x7c\xf9"}, Outcome.MALFORMED),
+        ("SELINUX=enforcing", {"33": b"\x8c\xff\x7c\xf9"}, Outcome.ABSENT),
+        ("no assignment", {"33": b"\x8c\xff\x7c\xf9"}, Outcome.MALFORMED),
+    ],
+)
+def test_the_policy_of_the_next_start(sound: Path, config: str, files: dict[str, bytes], outcome: Outcome) -> None:
+    laid(sound, {"etc/selinux/config": config, "sys/fs/selinux/policyvers": "33"})
+    folder = sound / "etc/selinux/fortified/policy"
+    folder.mkdir(parents=True)
+    for version, content in files.items():
+        (folder / f"policy.{version}").write_bytes(content)
+    found = read(sound).get("selinux.file")
+    assert found.outcome is outcome
+    if outcome is Outcome.VALUE:
+        assert unpacked(found.value) == files["33"] and found.path.endswith("/policy.33")

@@ -95,12 +95,17 @@ def _loaded(d: Deriver) -> bytes:
     return unpacked(d.need("selinux.policy"))
 
 
-def _policy_diff(d: Deriver) -> Fact:
-    compiled = d.need("compiled.policy")
-    loaded = _loaded(d)
-    if d.compare is None:
-        return Fact.unreadable("", "nothing here can compare policies")
-    return Fact.of(_compared(d.compare, unpacked(compiled), loaded), d.get("selinux.policy").path)
+def _policy_diff(of: str) -> Callable[[Deriver], Fact]:
+    def differences(d: Deriver) -> Fact:
+        compiled = unpacked(d.need("compiled.policy"))
+        said = unpacked(d.need(of))
+        if said == compiled:
+            return Fact.of([], d.get(of).path)
+        if d.compare is None:
+            return Fact.unreadable("", "nothing here can compare policies")
+        return Fact.of(_compared(d.compare, compiled, said), d.get(of).path)
+
+    return differences
 
 
 @lru_cache(maxsize=8)
@@ -268,7 +273,8 @@ def _coverage(d: Deriver) -> Fact:
 
 
 _DERIVED: Final[dict[str, Callable[[Deriver], Fact]]] = {
-    "policy.diff": _policy_diff,
+    "policy.diff": _policy_diff("selinux.policy"),
+    "policy.file_diff": _policy_diff("selinux.file"),
     "policy.permissive": _permissive,
     "policy.header": _header,
     "compiled.header": _compiled_header,

@@ -307,6 +307,17 @@ def _() -> Iterator[None]:
         path.write_text(before)
 
 
+@sabotage("one more rule after the next boot")
+def _() -> Iterator[None]:
+    path = Path("/etc/selinux/fortified/policy/policy.31")
+    before = path.read_bytes()
+    path.write_bytes(Path("/run/policies/one more rule").read_bytes())
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
+
+
 def loaded(name: str) -> None:
     @sabotage(name)
     def _() -> Iterator[None]:

@@ -50,6 +50,7 @@ READ: Final = {
     "selinux.capabilities": "policy capabilities that are on",
     "selinux.policy": "the loaded policy: sha256, size, zlib",
     "selinux.config": "/etc/selinux/config",
+    "selinux.file": "the policy that the next start loads: sha256, size, zlib",
     "mounts": "every mount of PID 1's namespace",
     "root.device": "the device of the root: major, minor, readonly",
     "root.table": "the live device-mapper table of the root's device",
@@ -72,6 +73,7 @@ READ: Final = {
 
 DERIVED: Final = {
     "policy.diff": "how the loaded policy differs from the bundle's in what it decides: a line each",
+    "policy.file_diff": "the same of the policy that the next start loads",
     "policy.permissive": "types of the loaded policy that are never denied",
     "policy.header": "version, mls, handle_unknown, capabilities and booleans of the loaded policy",
     "compiled.header": "the same of the bundle's policy",

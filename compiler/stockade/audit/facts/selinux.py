@@ -6,6 +6,7 @@ import base64
 import hashlib
 import mmap
 import os
+import re
 import struct
 import zlib
 from typing import Any, Final
@@ -16,6 +17,9 @@ from stockade.audit.facts.parse import assignments, number, parsed
 
 FOLDER: Final = "/sys/fs/selinux"
 POLICY_LIMIT: Final = 64 << 20
+MAGIC: Final = b"\x8c\xff\x7c\xf9"
+"""What a policy for the kernel begins with."""
+_TYPE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _STATUS: Final = struct.Struct("=5I")
 _NUMBERS: Final = {
     "enforce": "enforce",
@@ -35,6 +39,7 @@ def collect(host: Host) -> dict[str, Fact]:
     found["selinux.capabilities"] = capabilities(host)
     found["selinux.policy"] = policy(host)
     found["selinux.config"] = parsed(host.read("/etc/selinux/config", 1 << 16), assignments)
+    found["selinux.file"] = file(host, found["selinux.config"], found["selinux.newest"])
     return found
 
 
@@ -99,9 +104,31 @@ def policy(host: Host) -> Fact:
     said = host.read(f"{FOLDER}/policy", POLICY_LIMIT)
     if not said.known:
         return said
-    if not said.value.startswith(b"\x8c\xff\x7c\xf9"):
+    if not said.value.startswith(MAGIC):
         return Fact.malformed(said.path, "not a kernel policy")
     return Fact.of(packed(said.value), said.path)
+
+
+def file(host: Host, config: Fact, newest: Fact) -> Fact:
+    """The policy that the next start loads, as `policy` gives it: of the configured type's, the newest version that
+    this kernel takes."""
+    if not config.known or not newest.known:
+        return config if not config.known else newest
+    name = config.value.get("SELINUXTYPE", "targeted")
+    if not _TYPE.fullmatch(name):
+        return Fact.malformed(config.path, f"SELINUXTYPE={name[:60]!r} is no name of a folder")
+    folder = f"/etc/selinux/{name}/policy"
+    names = host.names(folder)
+    if not names.known:
+        return names
+    versions = [int(one[7:]) for one in names.value if one.startswith("policy.") and one[7:].isdecimal()]
+    taken = [version for version in versions if version <= newest.value]
+    if not taken:
+        return Fact.absent(folder, "no policy of a version that this kernel takes")
+    said = host.read(f"{folder}/policy.{max(taken)}", POLICY_LIMIT)
+    if said.known and not said.value.startswith(MAGIC):
+        return Fact.malformed(said.path, "not a kernel policy")
+    return Fact.of(packed(said.value), said.path) if said.known else said
 
 
 def packed(content: bytes) -> dict[str, Any]:
