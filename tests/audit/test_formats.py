@@ -13,6 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from junitparser import Error, Failure, JUnitXml, Skipped
 from oscal_bindings.v1 import OscalDocument
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 from sarif_kit.validate import validation_errors
@@ -143,6 +144,9 @@ def test_metrics(said: Report) -> None:
     assert rules == {one.rule: str(one.status) for one in said.results}
     counts = {sample.labels["status"]: sample.value for sample in families["stockade_audit_rules"]}
     assert counts == {str(status): said.count(status) for status in Status}
+    # The stricter format that grew out of this one, but for the line at its end.
+    strict = {one.name: one.samples for one in openmetrics(f"{prometheus(said)}# EOF\n")}
+    assert strict == families
 
 
 class Page(HTMLParser):
