@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from stockade.bundle import memory
 from stockade.bundle.read import read
 from stockade.cli.policy import compiler_digest
 from stockade.prove import rebuild
@@ -31,3 +33,10 @@ def again(place: Path) -> rebuild.Rebuilt | None:
     """What `stockade build` tries first."""
     files, bundle = read_files(place / "policy"), read(place / "bundle")
     return rebuild.rebuild(files, bundle, place / "bundle", digest(files), compiler_digest())
+
+
+def remembered(bundle: Path) -> memory.Memory:
+    """What is remembered of a bundle, but for when it was written."""
+    found = memory.recall(read(bundle).digest)
+    assert found is not None
+    return replace(found, settled=0)

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from stockade.bundle import memory
+from stockade.bundle import memory, write
 from stockade.bundle.read import read, verify
 from stockade.cli.build import command
 from stockade.prove import rebuild
 from stockade.source.files import digest, digests, read_files
 
-from tests.policy.standing import again, edit, tree
+from tests.policy.standing import again, edit, remembered, tree
 
 # File, old text, new text, and the types that are built again.
 CHANGES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
@@ -56,14 +56,13 @@ def test_the_same_bytes(place: Path, name: str) -> None:
     assert found is not None
     assert found.types == types
     assert verify(place / "bundle") == []
-    kept = memory.recall(read(place / "bundle").digest)
+    kept = remembered(place / "bundle")
     shutil.rmtree(place / "cache")
     anew = CliRunner().invoke(command, [str(place / "policy"), "-o", str(place / "anew"), "--force"])
     assert anew.exit_code == 0, anew.output
     assert tree(place / "bundle") == tree(place / "anew")
     # What is remembered is what the whole build remembers, so that the next change is as quick.
-    assert kept == memory.recall(read(place / "anew").digest)
-    assert kept is not None
+    assert kept == remembered(place / "anew")
 
 
 EDITS: list[tuple[str, str]] = [
@@ -84,11 +83,11 @@ def test_the_same_bytes_after_many_changes(place: Path, seed: int) -> None:
             edit(place, file, old, new)
             assert again(place) is not None
             made += 1
-    kept = memory.recall(read(place / "bundle").digest)
+    kept = remembered(place / "bundle")
     anew = CliRunner().invoke(command, [str(place / "policy"), "-o", str(place / "anew"), "--force"])
     assert anew.exit_code == 0, anew.output
     assert tree(place / "bundle") == tree(place / "anew")
-    assert kept == memory.recall(read(place / "anew").digest)
+    assert kept == remembered(place / "anew")
 
 
 def test_only_what_changed_is_written(place: Path) -> None:
@@ -197,6 +196,30 @@ def test_a_kept_file_that_was_changed(place: Path) -> None:
     built = CliRunner().invoke(command, [str(place / "policy"), "-o", str(place / "bundle")])
     assert built.exit_code == 0
     assert verify(place / "bundle") == []
+
+
+def test_files_that_did_not_change_are_not_read_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copy that this starts from is all new to the kernel; what a build leaves is not."""
+    looked, real = list[str](), write._look
+    monkeypatch.setattr(write, "_look", lambda entry, descriptor: (looked.append(entry.path), real(entry, descriptor)))
+    edit(place, "containers/like-2", "pids.max: 7", "pids.max: 8")
+    assert again(place) is not None
+    assert len(looked) == len(read(place / "bundle").manifest.entries) - 5
+    looked.clear()
+    edit(place, "containers/like-2", "pids.max: 8", "pids.max: 9")
+    assert again(place) is not None
+    assert len(looked) < 40  # those that changed in the very tick in which the build ended
+    looked.clear()
+    path = place / "bundle/containers/web/oci.json"
+    content, before = path.read_bytes(), path.stat()
+    path.write_bytes(content.replace(b"noexec", b"nosuid", 1))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    edit(place, "containers/like-2", "pids.max: 9", "pids.max: 10")
+    assert again(place) is None
+    assert "containers/web/oci.json" in looked
+    path.write_bytes(content)
+    path.chmod(0o666)
+    assert again(place) is None
 
 
 @pytest.mark.parametrize("change", ["kernel policy", "manifest", "mode"])

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
-from stockade.bundle import memory
 from stockade.bundle.read import read
 from stockade.cli.build import command
 from stockade.model.access import mask
@@ -23,7 +22,7 @@ from stockade.selinux.libsepol import CilError, Compiled, compile_cil
 from stockade.source.files import read_files
 from stockade.source.load import build
 
-from tests.policy.standing import again, edit, tree
+from tests.policy.standing import again, edit, remembered, tree
 
 
 def test_a_domain_that_two_types_have(place: Path) -> None:
@@ -35,11 +34,11 @@ def test_a_domain_that_two_types_have(place: Path) -> None:
     assert (found := again(place)) is not None and found.types == ("heir",)
     edit(place, "containers/heir", "[KILL]", "[KILL, SETUID]")
     assert (found := again(place)) is not None and found.types == ("heir", "like-2")
-    kept = memory.recall(read(place / "bundle").digest)
+    kept = remembered(place / "bundle")
     anew = CliRunner().invoke(command, [str(place / "policy"), "-o", str(place / "anew"), "--force"])
     assert anew.exit_code == 0, anew.output
     assert tree(place / "bundle") == tree(place / "anew")
-    assert kept == memory.recall(read(place / "anew").digest)
+    assert kept == remembered(place / "anew")
 
 
 def test_a_set_that_nothing_speaks_of_any_more(place: Path) -> None:

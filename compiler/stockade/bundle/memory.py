@@ -50,7 +50,7 @@ class Memory:
 
     `files` are the digests of the source's files by name. `plain` are those that declare container types and nothing
     else. `named` are the container types that other files speak of. `kinds` has the first of its kind for each domain
-    that is like two others or more. `promises` counts them.
+    that is like two others or more. `promises` counts them. `settled` is when all files were written: see `write`.
     """
 
     files: Mapping[str, str]
@@ -59,6 +59,7 @@ class Memory:
     kinds: Mapping[str, str]
     types: Mapping[str, TypeMemory]
     promises: int
+    settled: int
 
 
 def remember(manifest: str, memory: Memory) -> None:
@@ -71,6 +72,7 @@ def remember(manifest: str, memory: Memory) -> None:
         "kinds": dict(memory.kinds),
         "types": {n: [getattr(known, field.name) for field in _FIELDS] for n, known in memory.types.items()},
         "promises": memory.promises,
+        "settled": memory.settled,
     }
     data = json.dumps(body, sort_keys=True).encode()
     with contextlib.suppress(OSError, RuntimeError):
@@ -115,6 +117,7 @@ def recall(manifest: str) -> Memory | None:
                 for name, (file, extends, domain, declares, labels, layers, promises, line) in body["types"].items()
             },
             body["promises"],
+            body["settled"],
         )
     except (OSError, RuntimeError, ValueError, KeyError, TypeError):
         return None

@@ -50,14 +50,16 @@ def write(
     complaining: Iterable[str] = (),
     standing: Bundle | None = None,
     kept: Iterable[Entry] = (),
+    settled: int = 0,
 ) -> Manifest:
     """Puts a bundle at `directory` in one step and returns its manifest; digests are SHA-256 in hexadecimal.
 
     What stood there is still there after every failure, and gone after success. A folder is only replaced where it is
     empty or a bundle without files of anybody else. Files are 0644, folders 0755. Raises BundleError.
 
-    `kept` are files of `standing`, the bundle that is there, which the new one has too. Their bytes are compared with
-    their digests once more, in the new folder, where they are the same files under a second name.
+    `kept` are files of `standing`, the bundle that is there, which the new one has too: the same files under a second
+    name. `settled` is when nothing of `standing` was being written any more, as `settle_time` gave it. Files that the
+    kernel says have changed since are compared with their digests once more, as all are where nobody knows that time.
     """
     same = tuple(kept)
     files = sorted(artefacts, key=lambda artefact: artefact.path)
@@ -86,7 +88,7 @@ def write(
         with _place(target.with_name(NEW.format(target.name))) as new:
             _recover(target)
             _refuse_foreign(target, standing)
-            _keep(target, new, same)
+            _keep(target, new, same, settled)
             for file in files:
                 _file(new, file.path, file.content)
             _file(new, NAME, manifest.to_json())
@@ -221,15 +223,43 @@ def _file(root: Path, path: str, content: bytes) -> None:
         os.close(descriptor)
 
 
-def _keep(standing: Path, new: Path, entries: Iterable[Entry]) -> None:
-    """Gives files of the standing bundle a second name in the new one, and looks at what they are under that name."""
+def settle_time(directory: Path) -> int:
+    """Now, as the file system of a bundle dates changes, in nanoseconds since 1970; 0 where it does not say.
+
+    Whatever changes from now on has a change time that is not before it. Only the kernel sets that time.
+    """
+    try:
+        directory.chmod(0o755)
+        return directory.stat().st_ctime_ns
+    except OSError:
+        return 0
+
+
+def _keep(standing: Path, new: Path, entries: Iterable[Entry], settled: int) -> None:
+    """Gives files of the standing bundle a second name in the new one, and sees that they are what they were."""
     for folder, files in groupby(entries, lambda entry: entry.path.rpartition("/")[0]):
         (new / folder).mkdir(parents=True, exist_ok=True)
         with _opened(standing / folder) as old, _opened(new / folder) as place:
             for entry in files:
                 name = entry.path.rpartition("/")[2]
+                found = os.stat(name, dir_fd=old, follow_symlinks=False)
                 os.link(name, name, src_dir_fd=old, dst_dir_fd=place, follow_symlinks=False)
-                _look(entry, os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=place))
+                if found.st_ctime_ns < settled:
+                    _refuse_strange(entry, found)
+                else:
+                    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                    _look(entry, os.open(name, flags, dir_fd=place))
+
+
+def _refuse_strange(entry: Entry, found: os.stat_result) -> None:
+    """BundleError where this is no file as a build leaves it."""
+    if (
+        not stat.S_ISREG(found.st_mode)
+        or found.st_size != entry.size
+        or found.st_uid != os.geteuid()
+        or found.st_mode & 0o7777 != 0o644
+    ):
+        raise BundleError(entry.path, "is not as a build left it")
 
 
 @contextlib.contextmanager
@@ -244,14 +274,7 @@ def _opened(folder: Path) -> Iterator[int]:
 def _look(entry: Entry, descriptor: int) -> None:
     """BundleError unless the file that was opened is what the manifest says, as a build leaves it; closes it."""
     try:
-        found = os.fstat(descriptor)
-        if (
-            not stat.S_ISREG(found.st_mode)
-            or found.st_size != entry.size
-            or found.st_uid != os.geteuid()
-            or found.st_mode & 0o7777 != 0o644
-        ):
-            raise BundleError(entry.path, "is not as a build left it")
+        _refuse_strange(entry, os.fstat(descriptor))
         content = b""
         while len(content) < entry.size and (part := os.read(descriptor, entry.size - len(content))):
             content += part

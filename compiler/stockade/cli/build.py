@@ -116,7 +116,7 @@ def command(
 
     said = lines(proven.policy.containers.values(), proven.compiled.filters)
     if plain:
-        memorise(manifest, files, proven.policy, said)
+        memorise(manifest, output, files, proven.policy, said)
     _report(manifest, output, said, len(proven.policy.promises), form)
     if form == "text":
         message("proven: kernel policy, filters, profiles and specs are what the source says")

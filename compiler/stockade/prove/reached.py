@@ -20,14 +20,17 @@ from stockade.selinux.cil import own_domains
 from stockade.source.files import SourceFile, digests
 
 
-def known_of(files: list[SourceFile], policy: Policy, said: Mapping[str, tuple[str, ...]]) -> Memory:
-    """What a whole build of `files` knows of its policy; `said` are the lines of a report by container type."""
+def known_of(files: list[SourceFile], policy: Policy, said: Mapping[str, tuple[str, ...]], settled: int) -> Memory:
+    """What a whole build of `files` knows of its policy; `said` are the lines of a report by container type.
+
+    `settled` is when the bundle was written.
+    """
     data = {file.name: file.data for file in files}
     plain = frozenset(c.at.file for c in policy.containers.values() if _plain(data[c.at.file]))
     words = {word for name in data.keys() - plain for word in re.findall(rb"[A-Za-z0-9_-]+", data[name])}
     named = frozenset({policy.default, *(name for name in policy.containers if name.encode() in words)})
     types = _types(policy, policy.containers.keys(), said)
-    return Memory(digests(files), plain, named, dict(kinds(policy).first), types, len(policy.promises))
+    return Memory(digests(files), plain, named, dict(kinds(policy).first), types, len(policy.promises), settled)
 
 
 def known_after(
@@ -36,6 +39,7 @@ def known_after(
     policy: Policy,
     reached: Collection[str],
     said: Mapping[str, tuple[str, ...]],
+    settled: int,
 ) -> Memory:
     """What a whole build of `files` would know, where `reached` are the types of `policy` that were built again."""
     types = _types(policy, reached, said)
@@ -46,6 +50,7 @@ def known_after(
         kinds=_kinds_after(policy, memory, changed & own_domains(policy).keys()),
         types={**memory.types, **types},
         promises=memory.promises + sum(known.promises - memory.types[name].promises for name, known in types.items()),
+        settled=settled,
     )
 
 

@@ -22,7 +22,7 @@ from stockade.bundle.lines import lines
 from stockade.bundle.manifest import BundleError, Entry, Manifest
 from stockade.bundle.memory import Memory, recall, remember
 from stockade.bundle.read import Bundle
-from stockade.bundle.write import write
+from stockade.bundle.write import settle_time, write
 from stockade.model.alike import Kinds
 from stockade.model.policy import Policy
 from stockade.oci.build import OciError
@@ -99,10 +99,11 @@ def rebuild(files: list[SourceFile], bundle: Bundle, output: Path, source: str, 
             compiler_digest=compiler,
             standing=bundle,
             kept=[e for e in bundle.manifest.entries if e.path not in rewritten and _is_kept(e, reached)],
+            settled=memory.settled,
         )
     except (BundleError, PolicyError, NotRepresentable, OciError, SepolError, ModuleError, PolicydbError, Unlike):
         return None  # a whole build says what is wrong
-    memory = known_after(files, memory, policy, reached, lines(types, layers.filters))
+    memory = known_after(files, memory, policy, reached, lines(types, layers.filters), settle_time(output))
     remember(hashlib.sha256(manifest.to_json()).hexdigest(), memory)
     return Rebuilt(
         manifest, {name: known.line for name, known in memory.types.items()}, tuple(alone.containers), memory.promises
@@ -128,9 +129,12 @@ def _enough(
         reached = more
 
 
-def memorise(manifest: Manifest, files: list[SourceFile], policy: Policy, said: Mapping[str, tuple[str, ...]]) -> None:
-    """Remember a whole build, for `rebuild`; `said` are its lines by container type."""
-    remember(hashlib.sha256(manifest.to_json()).hexdigest(), known_of(files, policy, said))
+def memorise(
+    manifest: Manifest, output: Path, files: list[SourceFile], policy: Policy, said: Mapping[str, tuple[str, ...]]
+) -> None:
+    """Remember a whole build at `output`, for `rebuild`; `said` are its lines by container type."""
+    known = known_of(files, policy, said, settle_time(output))
+    remember(hashlib.sha256(manifest.to_json()).hexdigest(), known)
 
 
 def _is_kept(entry: Entry, reached: frozenset[str]) -> bool:
