@@ -6,7 +6,7 @@ import pytest
 from stockade.bundle.compile import Compiled
 from stockade.lab.ask import AskFailed, Question, ask, judge, random_questions
 from stockade.lab.uml import Ran
-from stockade.prove.policy_table import Table
+from stockade.selinux.decide import Table
 from stockade.selinux.libsepol import Decisions, compile_cil
 from stockade.selinux.policydb import read
 

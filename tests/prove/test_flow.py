@@ -11,7 +11,7 @@ from stockade.lab.ask import random_questions
 from stockade.model.policy import Policy
 from stockade.prove.flow import Step, UnknownContext, flow, reach
 from stockade.prove.policy_sources import positions
-from stockade.prove.policy_table import Table
+from stockade.selinux.decide import Table
 from stockade.selinux.libsepol import Decisions, compile_cil
 from stockade.selinux.policydb import read
 

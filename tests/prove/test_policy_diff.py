@@ -12,9 +12,9 @@ import pytest
 from stockade.bundle.compile import Compiled
 from stockade.prove.policy_diff import Effect, PolicyDiff, diff
 from stockade.selinux.binary import Binary
-from stockade.selinux.decide import Decider
+from stockade.selinux.decide import Table
 from stockade.selinux.libsepol import Decisions, compile_cil
-from stockade.selinux.policydb import PolicydbError
+from stockade.selinux.policydb import PolicydbError, read
 
 from tests.prove.policies import BOOLEANS, HEAD, TYPES, Maker, compiled, sediff
 
@@ -265,7 +265,8 @@ def test_relabelling_is_decided() -> None:
     found = diff(before, after).other
     assert {c.effect for c in found} == {Effect.WIDENS, Effect.NARROWS}
     for change in found:
-        answers = [Decider(Binary(policy)).may_relabel(*change.witness, "file") for policy in (before, after)]
+        tables = [Table(read(policy)) for policy in (before, after)]
+        answers = [table.may_relabel(*map(table.context, change.witness), "file") for table in tables]
         assert answers == ([False, True] if change.effect is Effect.WIDENS else [True, False])
 
 

@@ -95,8 +95,8 @@ def _policy(paths: tuple[Path, Path], old: Facts, new: Facts) -> PolicyDiff | No
     """What the policy that is loaded now decides otherwise than the one that was; None where it is the same or one is
     not known."""
     from stockade.audit.facts.selinux import unpacked
-    from stockade.prove.conditions import ConditionError
     from stockade.prove.policy_diff import diff
+    from stockade.selinux.conditions import ConditionError
     from stockade.selinux.policydb_format import PolicydbError
 
     was, now = (facts.get("selinux.policy") for facts in (old, new))

@@ -94,9 +94,9 @@ def _folder(path: Path, form: str) -> Side:
 
 def labels(old: Side, new: Side) -> PolicyDiff:
     """The difference of the kernel policies, with the rules behind it where a side has them."""
-    from stockade.prove.conditions import ConditionError
     from stockade.prove.policy_diff import diff
     from stockade.prove.policy_sources import explain
+    from stockade.selinux.conditions import ConditionError
     from stockade.selinux.libsepol import SepolError
     from stockade.selinux.policydb import PolicydbError
 

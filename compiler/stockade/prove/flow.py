@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator
 
 from stockade.prove.channels import DIRECT, FILES, HANDED, LABELLED, MADE, OF_PROCESSES, READ, STORED, TALK, WRITE
 from stockade.prove.paths import Edge, Need, Node, Step, level_range, needs, object_context, search
-from stockade.prove.policy_table import OBJECT_ROLE, Context, Level, Table, UnknownContext
 from stockade.prove.reach import becomes, entrypoints, reach
+from stockade.selinux.decide import OBJECT_ROLE, Context, Level, Table, UnknownContext
 from stockade.selinux.policydb import read
 from stockade.selinux.policydb_values import Policydb
 

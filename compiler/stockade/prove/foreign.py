@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from stockade.prove.mutation import Mutation, Score
-from stockade.prove.policy_table import Table, UnknownContext
 from stockade.selinux.cil_maps import class_maps
+from stockade.selinux.decide import Table, UnknownContext
 from stockade.selinux.libsepol import CilError, compile_cil, refused_lines
 from stockade.selinux.policydb import read
 from stockade.selinux.policydb_values import Policydb

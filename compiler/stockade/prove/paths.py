@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from stockade.prove.policy_table import Context, Level, Table, UnknownContext
+from stockade.selinux.decide import Context, Level, Table, UnknownContext
 
 
 class Need(NamedTuple):

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from stockade.prove.changes import Access, Change, Effect
-from stockade.prove.conditions import ALWAYS, Condition, condition
 from stockade.prove.policy_parts import parts
 from stockade.prove.relations import Changed, Fact, Label, Meaning, compare
 from stockade.prove.witness import constraints
+from stockade.selinux.conditions import ALWAYS, Condition, condition
 from stockade.selinux.policydb import places, read
 from stockade.selinux.policydb_format import PolicydbError
 from stockade.selinux.policydb_values import Policydb

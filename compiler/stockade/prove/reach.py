@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from stockade.prove.paths import Edge, Need, Node, Step, needs, processes, search
-from stockade.prove.policy_table import OBJECT_ROLE, Context, Table
+from stockade.selinux.decide import OBJECT_ROLE, Context, Table, UnknownContext
 from stockade.selinux.policydb import read
 from stockade.selinux.policydb_values import Policydb
 
@@ -55,6 +55,7 @@ def becomes(
     """The contexts a process can take in one step, each with how and by which permissions."""
     mine = table.given(me.type)
     own = table.allowed(me, me, "process")
+    moved = table.transitions("process")
     programs = {t: v["file"] for t, v in mine.items() if "execute" in v.get("file", ())}
     for name in domains:
         changes = mine.get(name, {}).get("process", frozenset()) & {"transition", "dyntransition"}
@@ -63,8 +64,7 @@ def becomes(
         asked = [one for one in wanted if one.type == name]
         for program in sorted(entered[name] & programs.keys()):
             file = Context(me.user, OBJECT_ROLE, program, me.low, me.low)
-            rule = table.transitions.get((me.type, program)) == name
-            by_rule = [table.after(me, program)] if rule else []
+            by_rule = _by_rule(table, me, file) if moved.get((me.type, program)) == name else []
             by_asking = [me._replace(type=name), *asked] if "setexec" in own else []
             for context in dict.fromkeys([*by_rule, *by_asking]):
                 if context == me or not table.valid(context):
@@ -94,3 +94,13 @@ def becomes(
                         needs(me, context, "process", "dyntransition"),
                     )
                     yield context, "changes its own label", because
+
+
+def _by_rule(table: Table, me: Context, file: Context) -> list[Context]:
+    """The context of a process that executes a file and asks for none; nothing where that is not a valid one."""
+    if any(tclass == "process" for _, tclass in table.policy.defaults):
+        raise UnknownContext("defaults for class process are not supported")
+    try:
+        return [table.transition(me, file, "process")]
+    except UnknownContext:
+        return []

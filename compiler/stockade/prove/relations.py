@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from stockade.prove.conditions import ALWAYS, Condition, any_of, only
+from stockade.selinux.conditions import ALWAYS, Condition, any_of, only
 from stockade.selinux.policydb import places
 from stockade.selinux.policydb_values import Policydb
 

@@ -10,12 +10,12 @@ from typing import Final
 
 from stockade.prove.changes import Change, Effect
 from stockade.prove.subjects import Pattern, World
+from stockade.selinux.constraints import Operand, fold
 from stockade.selinux.policydb_values import Policydb
 
 Postfix = tuple[str | frozenset[str], ...]
 Leaf = tuple[str, str, str | frozenset[str]]
 """A comparison: operand, operator, and another operand or a set of names."""
-_OPERATORS: Final = ("==", "!=", "dom", "domby", "incomp")
 _MOST_LEAVES: Final = 14
 
 
@@ -104,21 +104,7 @@ def _conjunction(expressions: frozenset[Postfix]) -> Formula:
 
 
 def _formula(postfix: Postfix) -> Formula:
-    stack: list[Formula] = []
-    operands: list[str | frozenset[str]] = []
-    for token in postfix:
-        if token in _OPERATORS:
-            right, left = operands.pop(), operands.pop()
-            stack.append(_leaf(str(left), str(token), right))
-        elif token == "not":
-            stack.append(_negated(stack.pop()))
-        elif token in ("and", "or"):
-            second, first = stack.pop(), stack.pop()
-            stack.append(_joined(token == "and", first, second))
-        else:
-            operands.append(token)
-    (result,) = stack
-    return result
+    return fold(postfix, _leaf, _negated, _joined)
 
 
 def _leaf(left: str, operator: str, right: str | frozenset[str]) -> Formula:
@@ -143,18 +129,16 @@ def _text(expressions: frozenset[Postfix]) -> str | None:
 
 
 def _infix(postfix: Postfix) -> str:
-    stack: list[str] = []
-    for token in postfix:
-        if isinstance(token, frozenset):
-            stack.append("{ " + " ".join(sorted(token)) + " }")
-        elif token == "not":
-            stack.append(f"not {stack.pop()}")
-        elif token in ("and", "or", *_OPERATORS):
-            second, first = stack.pop(), stack.pop()
-            stack.append(f"({first} {token} {second})")
-        else:
-            stack.append(token)
-    return stack[-1]
+    return fold(
+        postfix,
+        lambda left, operator, right: f"({left} {operator} {_operand(right)})",
+        lambda one: f"not {one}",
+        lambda every, one, two: f"({one} {'and' if every else 'or'} {two})",
+    )
+
+
+def _operand(right: Operand) -> str:
+    return right if isinstance(right, str) else "{ " + " ".join(sorted(right)) + " }"
 
 
 __all__ = ["Formula", "Pattern", "constraints"]

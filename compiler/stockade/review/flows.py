@@ -10,8 +10,8 @@ from stockade.prove.channels import READ, STORED, WRITE
 from stockade.prove.flow import flow, spread
 from stockade.prove.paths import Step
 from stockade.prove.policy_sources import positions
-from stockade.prove.policy_table import UnknownContext
 from stockade.review.gather import Review
+from stockade.selinux.decide import UnknownContext
 
 MOST = 24
 """Domains of containers that are walked; a picture of more says nothing."""

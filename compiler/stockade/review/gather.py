@@ -14,10 +14,10 @@ from stockade.model.policy import Policy
 from stockade.model.syscalls import NATIVE
 from stockade.prove.bundled import kernel_policy
 from stockade.prove.matrix import Matrix, bundle_matrix
-from stockade.prove.policy_table import Table
 from stockade.seccomp.judge import FilterJudge
 from stockade.seccomp.outline import Section, outline
 from stockade.selinux import policydb
+from stockade.selinux.decide import Table
 from stockade.selinux.libsepol import Decisions
 
 
