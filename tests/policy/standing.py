@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from click.testing import CliRunner
 from stockade.bundle import memory
 from stockade.bundle.read import read
+from stockade.cli.build import command
 from stockade.cli.policy import compiler_digest
 from stockade.prove import rebuild
 from stockade.source.files import digest, read_files
@@ -40,3 +42,12 @@ def remembered(bundle: Path) -> memory.Memory:
     found = memory.recall(read(bundle).digest)
     assert found is not None
     return replace(found, settled=0)
+
+
+def assert_whole(place: Path) -> None:
+    """What was built again, and what is remembered of it, is what a whole build gives."""
+    kept = remembered(place / "bundle")  # before the other build, whose manifest is the same and has the same memory
+    anew = CliRunner().invoke(command, [str(place / "policy"), "-o", str(place / "anew"), "--force"])
+    assert anew.exit_code == 0, anew.output
+    assert tree(place / "bundle") == tree(place / "anew")
+    assert kept == remembered(place / "anew")
